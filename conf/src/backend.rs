@@ -1,0 +1,57 @@
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Name, check};
+
+/// A set of endpoints that answer alike: one port of one Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Backend {
+    pub name: Name,
+    #[serde(default, skip_serializing_if = "Protocol::is_http")]
+    pub protocol: Protocol,
+    /// Ready endpoints. None is no error: requests get 503 until there is one.
+    #[serde(default)]
+    pub endpoints: Vec<SocketAddr>,
+}
+
+/// What the endpoints speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1, with upgrades to WebSocket.
+    #[default]
+    Http,
+    /// HTTP/2 without TLS, with prior knowledge.
+    H2c,
+}
+
+impl Protocol {
+    fn is_http(&self) -> bool {
+        *self == Self::Http
+    }
+}
+
+/// Where a reference leads. One that leads nowhere is data: requests that choose it get 500, a
+/// mirror that has it is skipped, and everything beside it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Backend(Name),
+    /// Why the reference cannot be followed, for people: `Service default/cart-v2 does not exist`.
+    Invalid(String),
+}
+
+impl Target {
+    /// How a target is written: one of two fields beside the others of its owner.
+    pub(crate) fn from_fields(backend: Option<Name>, invalid: Option<String>) -> Result<Self, String> {
+        check::exactly_one([("backend", backend.map(Self::Backend)), ("invalid", invalid.map(Self::Invalid))])
+    }
+
+    pub(crate) fn into_fields(self) -> (Option<Name>, Option<String>) {
+        match self {
+            Self::Backend(name) => (Some(name), None),
+            Self::Invalid(reason) => (None, Some(reason)),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Hostname, Name};
+
+/// A socket that the gateway accepts requests on, or a share of one: listeners with the same
+/// address serve it together and are told apart by hostname, the most specific first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Listener {
+    pub name: Name,
+    /// Where to listen: `0.0.0.0:8000`, `[::]:8000`. Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Only requests for these hosts; without it, for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<Hostname>,
+    /// The port that clients use, for redirects, where it is not that of `address`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_port: Option<u16>,
+}
+
+impl Listener {
+    /// The port that clients use.
+    pub fn client_port(&self) -> u16 {
+        self.public_port.unwrap_or(self.address.port())
+    }
+}

@@ -1,0 +1,13 @@
+//! The small values that documents are made of. Each is parsed once; what exists is valid.
+
+mod duration;
+mod fraction;
+mod hostname;
+mod name;
+mod pattern;
+
+pub use duration::Duration;
+pub use fraction::Fraction;
+pub use hostname::Hostname;
+pub use name::Name;
+pub use pattern::Pattern;

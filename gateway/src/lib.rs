@@ -1,0 +1,13 @@
+//! The data plane: compiles configuration documents into a table and serves requests from it.
+//!
+//! It knows nothing of Kubernetes. [`app::Gateway`] is the whole program, so that it can be started
+//! inside a test; `main` only reads flags.
+
+pub mod app;
+pub mod metrics;
+pub mod mirror;
+pub mod table;
+
+mod filter;
+mod listen;
+mod proxy;
