@@ -1,1 +1,16 @@
+//! The control plane of Doppel: Gateway API objects in, configuration documents and statuses out.
+//!
+//! [`translate`] is the heart, a pure function. Around it: [`api`] and [`manifest`] read objects,
+//! [`snapshot`] holds them, [`publish`] writes the documents that a gateway serves from.
 
+pub mod api;
+pub mod app;
+pub mod manifest;
+pub mod publish;
+pub mod snapshot;
+pub mod status;
+pub mod translate;
+pub mod watch;
+
+pub use snapshot::Snapshot;
+pub use translate::{Options, Translation, translate};

@@ -1,0 +1,113 @@
+//! What the API server refuses and a folder of files does not: names that are none, and lists that
+//! are too long or hold a thing twice. Values that a status can speak about are left to the
+//! translation, which must know them anyway.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::Object;
+use super::gateways::GatewaySpec;
+use super::http_route::HttpRouteSpec;
+
+/// The first thing that is wrong, with the field it concerns.
+pub(super) fn object(object: &Object) -> Result<(), String> {
+    match object {
+        Object::Gateway(gateway) => gateway_spec(&gateway.spec),
+        Object::HttpRoute(route) => http_route_spec(&route.spec),
+        Object::Service(service) => {
+            let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+            ports.enumerate().try_for_each(|(i, port)| number(&format!("spec.ports[{i}].port"), port.port))
+        }
+        Object::GatewayClass(_) | Object::ReferenceGrant(_) | Object::Namespace(_) | Object::EndpointSlice(_) => Ok(()),
+    }
+}
+
+pub(super) fn metadata(metadata: &ObjectMeta) -> Result<(), String> {
+    match &metadata.name {
+        None => return Err("metadata.name is missing; files hold objects that have a name".to_owned()),
+        Some(name) => subdomain("metadata.name", name)?,
+    }
+    metadata.namespace.iter().try_for_each(|namespace| label("metadata.namespace", namespace))
+}
+
+fn gateway_spec(spec: &GatewaySpec) -> Result<(), String> {
+    let listeners = &spec.listeners;
+    if listeners.is_empty() {
+        return Err("spec.listeners: a Gateway has at least one listener".to_owned());
+    }
+    at_most("spec.listeners", listeners, 64)?;
+    distinct("spec.listeners", "name", listeners.iter().map(|listener| &listener.name))?;
+    for (i, listener) in listeners.iter().enumerate() {
+        subdomain(&format!("spec.listeners[{i}].name"), &listener.name)?;
+        number(&format!("spec.listeners[{i}].port"), listener.port)?;
+    }
+    Ok(())
+}
+
+fn http_route_spec(spec: &HttpRouteSpec) -> Result<(), String> {
+    at_most("spec.parentRefs", &spec.parent_refs, 32)?;
+    at_most("spec.hostnames", &spec.hostnames, 16)?;
+    at_most("spec.rules", &spec.rules, 16)?;
+    distinct("spec.parentRefs", "parent, sectionName and port", &spec.parent_refs)?;
+    distinct("spec.rules", "name", spec.rules.iter().filter_map(|rule| rule.name.as_ref()))?;
+    for (i, rule) in spec.rules.iter().enumerate() {
+        let field = format!("spec.rules[{i}]");
+        rule.name.iter().try_for_each(|name| subdomain(&format!("{field}.name"), name))?;
+        at_most(&format!("{field}.matches"), &rule.matches, 64)?;
+        at_most(&format!("{field}.filters"), &rule.filters, 16)?;
+        at_most(&format!("{field}.backendRefs"), &rule.backend_refs, 16)?;
+        for (j, condition) in rule.matches.iter().enumerate() {
+            at_most(&format!("{field}.matches[{j}].headers"), &condition.headers, 16)?;
+            at_most(&format!("{field}.matches[{j}].queryParams"), &condition.query_params, 16)?;
+        }
+        for (j, backend) in rule.backend_refs.iter().enumerate() {
+            at_most(&format!("{field}.backendRefs[{j}].filters"), &backend.filters, 16)?;
+        }
+    }
+    match spec.rules.iter().map(|rule| rule.matches.len()).sum() {
+        0..=128 => Ok(()),
+        matches => Err(format!("spec.rules: {matches} matches are more than the 128 that a route may have")),
+    }
+}
+
+fn at_most<T>(field: &str, items: &[T], max: usize) -> Result<(), String> {
+    match items.len() {
+        length if length <= max => Ok(()),
+        length => Err(format!("{field}: {length} items are more than the {max} that the API allows")),
+    }
+}
+
+fn distinct<T: Eq + Hash>(field: &str, what: &str, items: impl IntoIterator<Item = T>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    match items.into_iter().position(|item| !seen.insert(item)) {
+        None => Ok(()),
+        Some(_) => Err(format!("{field}: two items have the same {what}; each must differ")),
+    }
+}
+
+fn number(field: &str, port: i32) -> Result<(), String> {
+    match port {
+        1..=65535 => Ok(()),
+        _ => Err(format!("{field}: {port} is not a port between 1 and 65535")),
+    }
+}
+
+fn subdomain(field: &str, name: &str) -> Result<(), String> {
+    let valid = name.len() <= 253 && name.split('.').all(is_label);
+    if valid { Ok(()) } else { Err(format!("{field}: {name:?} is not a name of lower-case letters, digits, - and .")) }
+}
+
+fn label(field: &str, name: &str) -> Result<(), String> {
+    let valid = name.len() <= 63 && is_label(name);
+    if valid { Ok(()) } else { Err(format!("{field}: {name:?} is not a name of lower-case letters, digits and -")) }
+}
+
+fn is_label(label: &str) -> bool {
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = label.as_bytes();
+    bytes.first().is_some_and(alphanumeric)
+        && bytes.last().is_some_and(alphanumeric)
+        && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
+}

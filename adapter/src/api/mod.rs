@@ -1,0 +1,22 @@
+//! The Kubernetes objects that a translation is made from, as the API defines them.
+//!
+//! Types come from the crates for them, but for HTTPRoute: generated types refuse a whole route for
+//! a value that they do not know, and the API wants a status for it (see [`http_route`]).
+
+mod check;
+pub mod http_route;
+mod object;
+
+pub use gateway_api::gatewayclasses::GatewayClass;
+pub use gateway_api::gateways::{self, Gateway};
+pub use gateway_api::referencegrants::ReferenceGrant;
+pub use http_route::HttpRoute;
+pub use k8s_openapi::api::core::v1::{Namespace, Service};
+pub use k8s_openapi::api::discovery::v1::EndpointSlice;
+pub use object::{Object, ObjectKey, ObjectRef, Unusable};
+
+/// The API group of Gateway, HTTPRoute and their kin.
+pub const GROUP: &str = "gateway.networking.k8s.io";
+
+/// What GatewayClasses for this controller say.
+pub const CONTROLLER_NAME: &str = "doppel.dev/gateway-controller";

@@ -1,0 +1,1 @@
+//! Documents into the directory that a gateway serves from.
