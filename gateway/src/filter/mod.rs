@@ -1,1 +1,10 @@
-//! To be written.
+//! What filters do to requests and answers. This module knows the types of `http` only; the order
+//! of things, and everything that speaks to the network, is the proxy's.
+
+mod headers;
+mod path;
+mod redirect;
+
+pub use headers::{HeaderEdit, modify};
+pub use path::rewrite_path;
+pub use redirect::location;

@@ -1,0 +1,28 @@
+use super::{BackendId, Filters};
+
+/// The backends of a rule, with their weights.
+#[derive(Debug, Default)]
+pub struct Backends {
+    choices: Vec<Choice>,
+}
+
+impl Backends {
+    /// One of them, by weight; `None` without any, and when every weight is 0.
+    pub fn choose(&self) -> Option<&Choice> {
+        self.choices.first()
+    }
+}
+
+#[derive(Debug)]
+pub struct Choice {
+    pub target: ChoiceTarget,
+    /// After those of the rule.
+    pub filters: Filters,
+}
+
+#[derive(Debug)]
+pub enum ChoiceTarget {
+    Backend(BackendId),
+    /// Why it leads nowhere, for people; the request gets 500.
+    Invalid(String),
+}

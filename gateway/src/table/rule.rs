@@ -1,0 +1,68 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use conf::{Fraction, HeaderModifier, Name, Redirect, Retry, Rewrite};
+
+use super::BackendId;
+use super::balance::Backends;
+use crate::metrics::Requests;
+use crate::mirror::{Account, Receiver};
+
+/// One rule of a route, ready to serve from: what happens to a request that it matches.
+#[derive(Debug)]
+pub struct Rule {
+    pub route: Name,
+    /// Its place among the rules of the route, from 0.
+    pub index: usize,
+    pub name: Option<Name>,
+    pub filters: Filters,
+    pub backends: Backends,
+    pub timeouts: Timeouts,
+    pub retry: Option<Retry>,
+    /// The counters of the route.
+    pub requests: Arc<Requests>,
+    draws: AtomicU64,
+}
+
+impl Rule {
+    /// Uniform over all of `u64`; one draw per request decides all its mirrors, so that smaller
+    /// samples lie within larger ones.
+    pub fn draw(&self) -> u64 {
+        self.draws.fetch_add(1, Relaxed)
+    }
+}
+
+/// What is done to requests, and to their answers, on the way.
+#[derive(Debug, Default)]
+pub struct Filters {
+    pub request_headers: Option<HeaderModifier>,
+    pub response_headers: Option<HeaderModifier>,
+    pub redirect: Option<Redirect>,
+    pub rewrite: Option<Rewrite>,
+    pub mirrors: Vec<Mirror>,
+}
+
+#[derive(Debug)]
+pub struct Mirror {
+    pub fraction: Fraction,
+    pub destination: MirrorDestination,
+    /// Where every decision about a copy is counted.
+    pub account: Arc<Account>,
+}
+
+#[derive(Debug)]
+pub enum MirrorDestination {
+    Backend(BackendId, Arc<Receiver>),
+    /// Why it leads nowhere, for people.
+    Invalid(String),
+}
+
+/// A limit that is not there is `None`; `0s` of a document is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the request's head to the end of the answer, retries included.
+    pub request: Option<Duration>,
+    /// For each attempt at a backend, from its choice to the end of its answer.
+    pub backend_request: Option<Duration>,
+}
