@@ -1,10 +1,100 @@
-//! The metrics of the program: one registry, and every name in one place.
+//! The metrics of the program: one registry, and the metrics that are not the mirrors'.
+//!
+//! Labels are names of routes and classes of status codes, never paths or hosts, so that the
+//! number of series is bounded by the configuration. Handles are looked up once, when a table is
+//! compiled; the request path only adds to them.
 
-use prometheus::Registry;
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 /// The registry that all parts of one gateway register with, and that `/metrics` shows. Each
 /// gateway has its own, so that several can run in one process.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Metrics {
     pub registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+}
+
+/// The counters of one route's requests.
+#[derive(Debug)]
+pub struct Requests {
+    by_class: [IntCounter; CLASSES.len()],
+    durations: Histogram,
+}
+
+/// The label `class`: the first digit of the status, or `none` where no answer began.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Upper bounds in seconds.
+const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+impl Metrics {
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let requests = IntCounterVec::new(
+            Opts::new(
+                "doppel_requests_total",
+                "Requests by the route that answered and the class of the answer's status.",
+            ),
+            &["route", "class"],
+        );
+        let durations = HistogramVec::new(
+            HistogramOpts::new(
+                "doppel_request_duration_seconds",
+                "Time from a request's head to the end of its answer, by route.",
+            )
+            .buckets(BUCKETS.to_vec()),
+            &["route"],
+        );
+        let requests = requests.expect("the name and labels are constants");
+        let durations = durations.expect("the name and labels are constants");
+        for collector in
+            [Box::new(requests.clone()) as Box<dyn prometheus::core::Collector>, Box::new(durations.clone())]
+        {
+            registry.register(collector).expect("each name is registered once");
+        }
+        Self { registry, requests, durations }
+    }
+
+    /// The counters of a route; of requests that no route matched, with the empty name.
+    pub fn requests(&self, route: &str) -> Requests {
+        Requests {
+            by_class: CLASSES.map(|class| self.requests.with_label_values(&[route, class])),
+            durations: self.durations.with_label_values(&[route]),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Requests {
+    /// Counts one request that has ended.
+    pub fn record(&self, status: Option<StatusCode>, duration: Duration) {
+        let class = status.map_or(0, |status| usize::from(status.as_u16() / 100));
+        self.by_class[class.min(CLASSES.len() - 1)].inc();
+        self.durations.observe(duration.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_route_and_class() {
+        let metrics = Metrics::new();
+        let requests = metrics.requests("shop/cart");
+        requests.record(Some(StatusCode::OK), Duration::from_millis(3));
+        requests.record(None, Duration::from_millis(3));
+        let count = |class| metrics.requests.with_label_values(&["shop/cart", class]).get();
+        assert_eq!(CLASSES.map(count), [1, 0, 1, 0, 0, 0]);
+        assert_eq!(requests.durations.get_sample_count(), 2);
+    }
 }

@@ -2,7 +2,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that can be changed. What is below the proxy keeps its own kind of map, with the case
 /// of names as they were sent.
-pub trait HeaderEdit {
+pub(crate) trait HeaderEdit {
     /// Replaces all values of the name.
     fn set(&mut self, name: &HeaderName, value: &HeaderValue);
     /// Appends to the values of the name.
@@ -26,7 +26,7 @@ impl HeaderEdit for HeaderMap {
 }
 
 /// First what is set, then what is added, then what is removed.
-pub fn modify(modifier: &conf::HeaderModifier, headers: &mut impl HeaderEdit) {
+pub(crate) fn modify(modifier: &conf::HeaderModifier, headers: &mut impl HeaderEdit) {
     let conf::HeaderModifier { set, add, remove } = modifier;
     for header in set {
         headers.set(&header.name, &header.value);

@@ -5,6 +5,6 @@ mod headers;
 mod path;
 mod redirect;
 
-pub use headers::{HeaderEdit, modify};
-pub use path::rewrite_path;
-pub use redirect::location;
+pub(crate) use headers::{HeaderEdit, modify};
+pub(crate) use path::rewrite_path;
+pub(crate) use redirect::location;

@@ -7,7 +7,7 @@ use crate::table::Request;
 /// The path and query that the backend gets: the query byte for byte as sent, the path too where
 /// `modifier` keeps it. `prefix` is what the rule's prefix match covered, see
 /// [`Found`](crate::table::Found).
-pub fn rewrite_path(modifier: &PathModifier, request: &Request<'_>, prefix: Option<usize>) -> String {
+pub(crate) fn rewrite_path(modifier: &PathModifier, request: &Request<'_>, prefix: Option<usize>) -> String {
     let mut target = String::new();
     push_path(&mut target, Some(modifier), request.path, prefix);
     push_query(&mut target, request.query);

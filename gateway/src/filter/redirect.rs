@@ -10,7 +10,7 @@ use crate::table::Request;
 /// prefix match covered, see [`Found`](crate::table::Found).
 ///
 /// A request without a host, which HTTP/1.0 allows, is sent to a path of the same host.
-pub fn location(
+pub(crate) fn location(
     redirect: &Redirect,
     request: &Request<'_>,
     prefix: Option<usize>,

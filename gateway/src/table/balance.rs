@@ -1,7 +1,7 @@
 use super::{BackendId, Filters};
 
 /// The backends of a rule, with their weights.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Backends {
     choices: Vec<Choice>,
 }
@@ -13,7 +13,6 @@ impl Backends {
     }
 }
 
-#[derive(Debug)]
 pub struct Choice {
     pub target: ChoiceTarget,
     /// After those of the rule.

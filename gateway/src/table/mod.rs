@@ -21,13 +21,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Everything requests are answered from.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Table {
     backends: Vec<Arc<Backend>>,
 }
 
 /// Where a request goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Found<'t> {
     pub listener: &'t Arc<conf::Listener>,
     pub rule: &'t Arc<Rule>,

@@ -10,7 +10,6 @@ use crate::metrics::Requests;
 use crate::mirror::{Account, Receiver};
 
 /// One rule of a route, ready to serve from: what happens to a request that it matches.
-#[derive(Debug)]
 pub struct Rule {
     pub route: Name,
     /// Its place among the rules of the route, from 0.
@@ -34,7 +33,7 @@ impl Rule {
 }
 
 /// What is done to requests, and to their answers, on the way.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Filters {
     pub request_headers: Option<HeaderModifier>,
     pub response_headers: Option<HeaderModifier>,
@@ -43,7 +42,6 @@ pub struct Filters {
     pub mirrors: Vec<Mirror>,
 }
 
-#[derive(Debug)]
 pub struct Mirror {
     pub fraction: Fraction,
     pub destination: MirrorDestination,
@@ -51,7 +49,6 @@ pub struct Mirror {
     pub account: Arc<Account>,
 }
 
-#[derive(Debug)]
 pub enum MirrorDestination {
     Backend(BackendId, Arc<Receiver>),
     /// Why it leads nowhere, for people.
