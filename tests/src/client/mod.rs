@@ -1,0 +1,5 @@
+mod h1;
+mod h2;
+
+pub use h1::{Answer, Client};
+pub use h2::{H2Answer, H2Client, H2Upload};
