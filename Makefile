@@ -1,0 +1,29 @@
+# What a working copy needs of the machine is installed by tests/setup.sh, where it may.
+
+.DEFAULT_GOAL := help
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: setup ## the traffic-mirroring page, live on port 8000: one service answers, another gets true copies
+	@tests/demo.sh
+
+test: setup ## everything that needs no cluster
+	cargo test --workspace --locked
+
+lint: format clippy deny ## the style of the code, and the rules for dependencies
+
+format: ## whether rustfmt would change anything (cargo fmt --all does)
+	cargo fmt --all --check
+
+clippy: setup ## what clippy says, warnings included
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+deny: ## which dependencies may be used, from where, under which licences, and by whom: deny.toml
+	@cargo deny --version >/dev/null 2>&1 || { echo 'make deny needs cargo-deny: cargo install --locked cargo-deny'; exit 1; }
+	cargo deny check --hide-inclusion-graph bans licenses sources
+
+setup: ## what building needs beside Rust: installed with apt-get, or named
+	@tests/setup.sh
+
+.PHONY: help demo test lint format clippy deny setup
