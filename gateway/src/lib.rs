@@ -3,6 +3,7 @@
 //! It knows nothing of Kubernetes. [`app::Gateway`] is the whole program, so that it can be started
 //! inside a test; `main` only reads flags.
 
+pub mod access_log;
 pub mod app;
 pub mod metrics;
 pub mod mirror;
