@@ -10,9 +10,10 @@ mod patience;
 mod pattern;
 mod receipt;
 mod script;
-
+mod setup;
 mod unreachable;
 mod wire;
+mod world;
 
 pub use client::{Answer, Client, H2Answer, H2Client, H2Upload};
 pub use echo::Echo;
@@ -21,6 +22,7 @@ pub use patience::{PATIENCE, eventually, soon};
 pub use pattern::Pattern;
 pub use receipt::{Body, End, Receipt};
 pub use script::{Gate, Reply, ReplyBody, Script, Step};
-
+pub use setup::{MIRRORED, Setup};
 pub use unreachable::{full_backlog, refusing};
 pub use wire::{Framing, Head};
+pub use world::World;

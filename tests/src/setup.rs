@@ -1,0 +1,111 @@
+//! What the gateway of a test serves.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use conf::Document;
+
+use crate::{Echo, World};
+
+/// Configuration documents in the making. There is a listener `http` from the start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Each is a file of its own.
+    pub(crate) documents: Vec<String>,
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        Self { documents: Vec::new() }.document("listener: {name: http, address: '127.0.0.1:0'}")
+    }
+
+    /// The documents that the adapter makes of manifests. Each port of theirs becomes a free one at
+    /// a loopback address of its own; clients are still told the original one.
+    pub fn manifests(text: &str) -> Self {
+        let (snapshot, warnings) = adapter::Snapshot::from_manifests(&indented(text, 0));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let translation = adapter::translate(&snapshot, &adapter::Options::default());
+        let mut ports = Vec::new();
+        let mut documents = Vec::new();
+        for document in translation.documents() {
+            let mut document = document.clone();
+            if let Document::Listener(listener) = &mut document {
+                let port = listener.client_port();
+                listener.public_port = Some(port);
+                listener.address = loopback(&mut ports, port);
+            }
+            documents.push(conf::render(&document));
+        }
+        Self { documents }
+    }
+
+    /// Every request goes to the one backend, and a copy of it to the other.
+    pub fn mirrored(primary: &Echo, mirror: &Echo) -> Self {
+        Self::mirrored_to(primary, mirror.address())
+    }
+
+    /// Like [`Setup::mirrored`], whatever is at that address.
+    pub fn mirrored_to(primary: &Echo, mirror: SocketAddr) -> Self {
+        Self::new().backend("primary", primary).endpoints("mirror", &[mirror]).rule(MIRRORED)
+    }
+
+    /// A backend of one endpoint that speaks HTTP/1.1.
+    pub fn backend(self, name: &str, echo: &Echo) -> Self {
+        self.endpoints(name, &[echo.address()])
+    }
+
+    /// A backend of one endpoint that speaks HTTP/2.
+    pub fn h2c_backend(self, name: &str, echo: &Echo) -> Self {
+        self.document(&format!("backend: {{name: {name}, protocol: h2c, endpoints: ['{}']}}", echo.address()))
+    }
+
+    pub fn endpoints(self, name: &str, endpoints: &[SocketAddr]) -> Self {
+        let endpoints: Vec<String> = endpoints.iter().map(|endpoint| format!("'{endpoint}'")).collect();
+        self.document(&format!("backend: {{name: {name}, endpoints: [{}]}}", endpoints.join(", ")))
+    }
+
+    /// A route of one rule that leads to the backend `primary`, with more fields for that rule.
+    pub fn rule(self, fields: &str) -> Self {
+        self.rules(&format!("- backends: [{{backend: primary}}]\n{}", indented(fields, 2)))
+    }
+
+    /// A route with these rules.
+    pub fn rules(self, rules: &str) -> Self {
+        self.document(&format!("route:\n  name: route\n  listeners: [http]\n  rules:\n{}", indented(rules, 2)))
+    }
+
+    /// Any document.
+    pub fn document(mut self, text: &str) -> Self {
+        self.documents.push(indented(text, 0));
+        self
+    }
+
+    pub async fn start(self) -> World {
+        World::start(self).await
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Fields of a rule whose requests are all copied to the backend `mirror`.
+pub const MIRRORED: &str = "filters: [{requestMirror: {backend: mirror}}]";
+
+/// The same address for the same port, another for another.
+fn loopback(ports: &mut Vec<u16>, port: u16) -> SocketAddr {
+    let index = ports.iter().position(|known| *known == port).unwrap_or_else(|| {
+        ports.push(port);
+        ports.len() - 1
+    });
+    let last = u8::try_from(index + 1).expect("a test has few ports");
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0)
+}
+
+/// The text without the indentation that all its lines share, indented by so many spaces instead.
+fn indented(text: &str, by: usize) -> String {
+    let lines = || text.lines().filter(|line| !line.trim().is_empty());
+    let shared = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    lines().map(|line| format!("{:by$}{}\n", "", &line[shared..])).collect()
+}
