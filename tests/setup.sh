@@ -43,7 +43,7 @@ else
 fi
 
 install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive
-    apt-get install --yes --quiet --no-install-recommends "${packages[@]}")
+    apt-get install -qq --no-install-recommends -o Dpkg::Use-Pty=0 "${packages[@]}")
 echo "Installing: apt-get install ${packages[*]}" >&2
 # The lists of packages may be absent or old, which only the attempt tells.
-"${install[@]}" || { "${as_root[@]}" apt-get update --quiet && "${install[@]}"; }
+"${install[@]}" || { "${as_root[@]}" apt-get update -qq && "${install[@]}"; }

@@ -1,4 +1,4 @@
-//! The service of the demo: logs the head of each request and echoes its body, as it arrives.
+//! The service of the demo: logs each request and echoes its body, as it arrives.
 //!
 //! HTTP/1.1 by hand, because a log of what arrived should show it as it arrived: header lines in
 //! their order and case, which HTTP libraries do not keep.
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 const USAGE: &str = "usage: doppel-echo --listen ADDRESS [--name NAME] [--delay DURATION]
 
-Logs the head of each HTTP/1.1 request to standard output and echoes its body.
+Logs HTTP/1.1 requests to standard output and echoes their bodies.
 
   --listen ADDRESS    such as 127.0.0.1:8080; port 0 takes a free one, which the log names
   --name NAME         what to call itself in the log [echo]
@@ -23,6 +23,9 @@ Logs the head of each HTTP/1.1 request to standard output and echoes its body.
 
 /// Heads beyond this are refused, in bytes.
 const MAX_HEAD: u64 = 256 * 1024;
+
+/// How much of a body the log shows, in bytes.
+const LOGGED_BODY: usize = 64;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -102,9 +105,10 @@ async fn connection(mut stream: TcpStream, service: Arc<Service>) {
         let number = service.requests.fetch_add(1, Ordering::Relaxed) + 1;
         // One write each, so that logs of requests at the same time do not mix.
         println!("#{number} {}", head.lines.join("\n   "));
-        match answer(&head, &mut reader, &mut writer, &service).await {
-            Ok(length) => println!("#{number} complete, {length} bytes of body"),
-            Err(error) => return println!("#{number} aborted: {error}"),
+        let mut echo = Echo { reader: &mut reader, writer: &mut writer, length: 0, beginning: Vec::new() };
+        match echo.answer(&head, service.delay).await {
+            Ok(()) => println!("#{number} complete, {} bytes of body: {:?}", echo.length, echo.beginning()),
+            Err(error) => return println!("#{number} aborted after {} bytes of body: {error}", echo.length),
         }
         if head.has("connection", "close") {
             return;
@@ -112,72 +116,80 @@ async fn connection(mut stream: TcpStream, service: Arc<Service>) {
     }
 }
 
-/// Echoes the body with the framing that it has, and says how long it was.
-async fn answer(
-    head: &Head,
-    reader: &mut (impl AsyncBufRead + Unpin),
-    writer: &mut (impl AsyncWrite + Unpin),
-    service: &Service,
-) -> io::Result<u64> {
-    let framing = head.framing()?;
-    if head.has("expect", "100-continue") {
-        writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
-    }
-    tokio::time::sleep(service.delay.as_std()).await;
-    let kind = head.value("content-type").map(|kind| format!("content-type: {kind}\r\n")).unwrap_or_default();
-    let length = match framing {
-        Framing::Length(length) => {
-            let answer = format!("HTTP/1.1 200 OK\r\n{kind}content-length: {length}\r\n\r\n");
-            writer.write_all(answer.as_bytes()).await?;
-            copy(reader, writer, length).await?;
-            length
-        }
-        Framing::Chunked => {
-            let answer = format!("HTTP/1.1 200 OK\r\n{kind}transfer-encoding: chunked\r\n\r\n");
-            writer.write_all(answer.as_bytes()).await?;
-            copy_chunks(reader, writer).await?
-        }
-    };
-    writer.flush().await?;
-    Ok(length)
-}
-
-async fn copy(
-    reader: &mut (impl AsyncBufRead + Unpin),
-    writer: &mut (impl AsyncWrite + Unpin),
+/// One request's body on its way back.
+struct Echo<'a, R, W> {
+    reader: &'a mut R,
+    writer: &'a mut W,
     length: u64,
-) -> io::Result<()> {
-    let copied = tokio::io::copy_buf(&mut reader.take(length), writer).await?;
-    if copied == length { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
+    beginning: Vec<u8>,
 }
 
-/// Chunks and trailers as they come.
-async fn copy_chunks(
-    reader: &mut (impl AsyncBufRead + Unpin),
-    writer: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<u64> {
-    let mut total = 0;
-    loop {
-        let line = line(reader).await?;
-        writer.write_all(format!("{line}\r\n").as_bytes()).await?;
-        let size = line.split(';').next().unwrap_or_default().trim();
-        let size = u64::from_str_radix(size, 16).map_err(|_| invalid(format!("{size:?} is not a chunk size")))?;
-        if size == 0 {
-            break;
+impl<R: AsyncBufRead + Unpin, W: AsyncWrite + Unpin> Echo<'_, R, W> {
+    /// With the framing that the request has.
+    async fn answer(&mut self, head: &Head, delay: conf::Duration) -> io::Result<()> {
+        let framing = head.framing()?;
+        if head.has("expect", "100-continue") {
+            self.writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        copy(reader, writer, size).await?;
-        total += size;
-        if !self::line(reader).await?.is_empty() {
-            return Err(invalid("a chunk is longer than its size"));
+        tokio::time::sleep(delay.as_std()).await;
+        let mut answer = "HTTP/1.1 200 OK\r\n".to_owned();
+        if let Some(kind) = head.value("content-type") {
+            answer += &format!("content-type: {kind}\r\n");
         }
-        writer.write_all(b"\r\n").await?;
+        answer += &match framing {
+            Framing::Length(length) => format!("content-length: {length}\r\n\r\n"),
+            Framing::Chunked => "transfer-encoding: chunked\r\n\r\n".to_owned(),
+        };
+        self.writer.write_all(answer.as_bytes()).await?;
+        match framing {
+            Framing::Length(length) => self.copy(length).await,
+            Framing::Chunked => self.copy_chunks().await,
+        }
     }
-    loop {
-        let trailer = line(reader).await?;
-        writer.write_all(format!("{trailer}\r\n").as_bytes()).await?;
-        if trailer.is_empty() {
-            return Ok(total);
+
+    async fn copy(&mut self, length: u64) -> io::Result<()> {
+        let end = self.length + length;
+        while self.length < end {
+            let available = self.reader.fill_buf().await?;
+            let taken = available.len().min(usize::try_from(end - self.length).unwrap_or(usize::MAX));
+            if taken == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            let logged = taken.min(LOGGED_BODY - self.beginning.len());
+            self.beginning.extend_from_slice(&available[..logged]);
+            self.writer.write_all(&available[..taken]).await?;
+            self.reader.consume(taken);
+            self.length += taken as u64;
         }
+        Ok(())
+    }
+
+    /// Chunks and trailers as they come.
+    async fn copy_chunks(&mut self) -> io::Result<()> {
+        loop {
+            let size = self.copy_line().await?;
+            let size = size.split(';').next().unwrap_or_default().trim();
+            let size = u64::from_str_radix(size, 16).map_err(|_| invalid(format!("{size:?} is not a chunk size")))?;
+            if size == 0 {
+                break;
+            }
+            self.copy(size).await?;
+            if !self.copy_line().await?.is_empty() {
+                return Err(invalid("a chunk is longer than its size"));
+            }
+        }
+        while !self.copy_line().await?.is_empty() {}
+        Ok(())
+    }
+
+    async fn copy_line(&mut self) -> io::Result<String> {
+        let line = line(self.reader).await?;
+        self.writer.write_all(format!("{line}\r\n").as_bytes()).await?;
+        Ok(line)
+    }
+
+    fn beginning(&self) -> String {
+        String::from_utf8_lossy(&self.beginning).into_owned()
     }
 }
 
