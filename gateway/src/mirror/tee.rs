@@ -5,7 +5,11 @@ use bytes::Bytes;
 use conf::Protocol;
 use pingora::http::RequestHeader;
 
-use super::{Abort, Account, Mirrors, Receiver};
+use super::budget::Ledger;
+use super::copy::{Copy, Entry};
+use super::head::{Framing, Heads};
+use super::queue::{Body, Queue, Reader};
+use super::{Abort, Account, Outcome, Receiver};
 
 /// A copy that is to be made of a request.
 pub struct Planned {
@@ -15,46 +19,147 @@ pub struct Planned {
     pub account: Arc<Account>,
 }
 
-/// All copies of one request. Dropping it aborts what is not complete.
+/// All copies of one request, as far as they wait for its body. Dropping it aborts what is not
+/// complete.
 #[derive(Default)]
-pub struct Tee {}
+pub struct Tee {
+    /// Copies nothing of whose body came yet. They begin with its first bytes, which then travel
+    /// together with the head; a short body is sent whole, without a queue.
+    waiting: Vec<Copy>,
+    /// Copies that are being sent.
+    streams: Vec<Arc<Queue>>,
+    started: u32,
+    /// By Content-Length.
+    length: Option<u64>,
+    /// How far into the body the present attempt at the primary is.
+    offset: u64,
+    /// How much of the body the copies were given.
+    teed: u64,
+}
 
 impl Tee {
-    /// Begins the copies of a request. `head` is the request as the primary gets it, but that its
-    /// hop-by-hop headers may still be there; `bodiless` tells that no body will come.
-    pub fn start(
-        _mirrors: &Arc<Mirrors>,
-        _plan: impl IntoIterator<Item = Planned>,
-        _head: &RequestHeader,
-        _bodiless: bool,
-    ) -> Self {
-        Self {}
+    /// Begins the copies of a request, once, whatever the attempts at the primary. `head` is the
+    /// request as the primary gets it, but that its hop-by-hop headers may still be there;
+    /// `bodiless` tells that no body will come. To be called within a tokio runtime.
+    pub fn start(plan: impl IntoIterator<Item = Planned>, head: &RequestHeader, bodiless: bool) -> Self {
+        let mut tee = Self::default();
+        let mut heads = None;
+        for Planned { protocol, endpoint, receiver, account } in plan {
+            let Some(entry) = Entry::begin(receiver, account, endpoint) else { continue };
+            let heads = heads.get_or_insert_with(|| Heads::new(head, bodiless));
+            if let Framing::Length(length) = heads.framing() {
+                tee.length = Some(length);
+            }
+            tee.started += 1;
+            match heads.speaking(protocol) {
+                Ok(head) if bodiless => Copy::new(entry, head).spawn(Body::Whole(None)),
+                Ok(head) => tee.waiting.push(Copy::new(entry, head)),
+                Err(failure) => entry.end(Outcome::Failed(failure)),
+            }
+        }
+        tee
     }
 
     /// How many copies were begun.
     pub fn started(&self) -> u32 {
-        0
+        self.started
     }
 
     /// Whether no copy waits for more of the body.
     pub fn is_empty(&self) -> bool {
-        true
+        self.waiting.is_empty() && self.streams.is_empty()
     }
 
     /// A new attempt at the primary begins, and with it the body: what was sent already is not
     /// sent twice.
-    pub fn attempt(&mut self) {}
+    pub fn attempt(&mut self) {
+        self.offset = 0;
+    }
 
     /// A piece of the body, as the primary is sent it. Never waits. The end is told by `end` or by
-    /// no chunk.
-    pub fn body(&mut self, _chunk: Option<&Bytes>, _end: bool) {}
+    /// no chunk, and counts once.
+    pub fn body(&mut self, chunk: Option<&Bytes>, end: bool) {
+        if self.is_empty() {
+            return;
+        }
+        let end = end || chunk.is_none();
+        let fresh = chunk.map(|chunk| self.fresh(chunk)).unwrap_or_default();
+        if let Some(reason) = self.fault(end) {
+            return self.abort(reason);
+        }
+        if fresh.is_empty() && !end {
+            return;
+        }
+        self.streams.retain(|queue| match reserve(&queue.ledger, &fresh) {
+            Ok(chunk) => queue.push(chunk, end) && !end,
+            Err(reason) => {
+                queue.abort(reason);
+                false
+            }
+        });
+        for copy in std::mem::take(&mut self.waiting) {
+            let ledger = Ledger::new(copy.receiver().clone());
+            match reserve(&ledger, &fresh) {
+                Ok(chunk) if end => copy.spawn(Body::Whole(chunk)),
+                Ok(chunk) => {
+                    let queue = Queue::new(ledger);
+                    queue.push(chunk, false);
+                    copy.spawn(Body::Stream(Reader(queue.clone())));
+                    self.streams.push(queue);
+                }
+                Err(reason) => copy.abort(reason),
+            }
+        }
+    }
 
-    /// Whether a copy waits for its task to run: more than half of what may wait for it does. The
-    /// task may stand behind the request's own on the same thread, so that yielding once helps.
+    /// Whether so much waits for a copy that its task should get to run: it may stand behind the
+    /// request's own task on the same thread, so that yielding once helps.
     pub fn is_behind(&self) -> bool {
-        false
+        self.streams.iter().any(|queue| queue.ledger.is_behind())
     }
 
     /// Ends the copies that are not complete, visibly for their mirrors.
-    pub fn abort(&mut self, _reason: Abort) {}
+    pub fn abort(&mut self, reason: Abort) {
+        for queue in self.streams.drain(..) {
+            queue.abort(reason);
+        }
+        for copy in self.waiting.drain(..) {
+            copy.abort(reason);
+        }
+    }
+
+    /// What of the chunk is new, a replay being cut into other chunks than the original was.
+    fn fresh(&mut self, chunk: &Bytes) -> Bytes {
+        let start = self.offset;
+        self.offset += chunk.len() as u64;
+        if self.offset <= self.teed {
+            return Bytes::new();
+        }
+        let known = self.teed.saturating_sub(start) as usize;
+        self.teed = self.offset;
+        chunk.slice(known..)
+    }
+
+    /// Why the copies cannot become whole any more.
+    fn fault(&self, end: bool) -> Option<Abort> {
+        if end && self.offset < self.teed {
+            return Some(Abort::Replay);
+        }
+        let length = self.length?;
+        (self.teed > length || (end && self.teed < length)).then_some(Abort::Length)
+    }
+}
+
+impl Drop for Tee {
+    fn drop(&mut self) {
+        self.abort(Abort::Unfinished);
+    }
+}
+
+/// None for no bytes, which take up nothing.
+fn reserve(ledger: &Arc<Ledger>, bytes: &Bytes) -> Result<Option<super::budget::Chunk>, Abort> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    ledger.reserve(bytes.clone()).map(Some)
 }

@@ -1,0 +1,314 @@
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use log::{debug, log_enabled};
+use tokio::time::{Instant, Sleep};
+
+use super::budget::Chunk;
+use super::connect::{Connection, Event, Sent};
+use super::head::Head;
+use super::queue::{Body, Piece};
+use super::{Abort, Account, Class, Decline, Failure, Limits, Outcome, Receiver};
+
+/// One copy of one request.
+pub(super) struct Copy {
+    entry: Entry,
+    head: Head,
+}
+
+impl Copy {
+    pub(super) fn new(entry: Entry, head: Head) -> Self {
+        Self { entry, head }
+    }
+
+    pub(super) fn receiver(&self) -> &Arc<Receiver> {
+        &self.entry.receiver
+    }
+
+    /// Ends a copy of which nothing was sent.
+    pub(super) fn abort(self, reason: Abort) {
+        self.entry.end(Outcome::Aborted(reason));
+    }
+
+    /// Sends the copy, in a task of its own that nobody waits for but [`super::Mirrors::drained`].
+    pub(super) fn spawn(self, body: Body) {
+        tokio::spawn(self.run(body));
+    }
+
+    async fn run(self, mut body: Body) {
+        let Self { mut entry, head } = self;
+        let outcome = match exchange(&mut entry, head, &mut body).await {
+            Ok(status) => Outcome::Completed(Class::of(status)),
+            Err(outcome) => outcome,
+        };
+        // What waits for a copy that has ended is given up before it is counted as ended.
+        drop(body);
+        entry.end(outcome);
+    }
+}
+
+/// Sends the request and reads the answer: its status.
+async fn exchange(entry: &mut Entry, head: Head, body: &mut Body) -> Result<u16, Outcome> {
+    let receiver = entry.receiver.clone();
+    let (limits, connectors) = (receiver.limits(), receiver.connectors());
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut timer = Timer(timer.as_mut());
+
+    let connecting = connectors.connect(limits, entry.endpoint, head);
+    let connected = timer.within(limits.connect, unless_aborted(body, connecting)).await;
+    let mut connection = match connected {
+        Some(connected) => connected?.map_err(|failure| entry.not_connected(failure))?,
+        None => return Err(entry.not_connected(Failure::ConnectTimeout)),
+    };
+    if !connection.is_reused() {
+        receiver.pauses.connected(entry.endpoint);
+    }
+
+    let mut answer = Answer::default();
+    let sent = send(&mut connection, &mut answer, body, entry, limits, &mut timer).await;
+    let answered = match sent {
+        Ok(()) => head_of_answer(&mut connection, &mut answer, limits, &mut timer).await.map_err(Outcome::Failed),
+        Err(outcome) => Err(outcome),
+    };
+    entry.status = answer.status;
+    match answered {
+        Ok(status) => {
+            drain(&mut connection, &mut answer, limits, &mut timer).await;
+            match answer.ended {
+                true => connection.release(connectors, limits),
+                false => connection.abandon(connectors, limits, false),
+            }
+            Ok(status)
+        }
+        Err(outcome) => {
+            let is_stale = connection.is_reused()
+                && answer.status.is_none()
+                && matches!(outcome, Outcome::Failed(Failure::Send | Failure::NoAnswer));
+            let is_stuck = matches!(outcome, Outcome::Failed(Failure::WriteIdle | Failure::AnswerTimeout));
+            connection.abandon(connectors, limits, is_stuck);
+            Err(if is_stale { Outcome::Failed(Failure::Stale) } else { outcome })
+        }
+    }
+}
+
+/// Sends the whole request. The client may take its time for the body, the mirror may not.
+async fn send(
+    connection: &mut Connection,
+    answer: &mut Answer,
+    body: &mut Body,
+    entry: &mut Entry,
+    limits: &Limits,
+    timer: &mut Timer<'_>,
+) -> Result<(), Outcome> {
+    loop {
+        let next = poll_fn(|context| {
+            if let Poll::Ready(next) = body.poll_next(context) {
+                return Poll::Ready(next.map_err(Outcome::Aborted));
+            }
+            answer.watch(context, connection, entry.sent).map_err(Outcome::Failed)
+        });
+        let Piece { chunk, last } = next.await?;
+        let length = chunk.as_ref().map_or(0, |chunk: &Chunk| chunk.as_ref().len());
+        connection.load(chunk, last);
+        loop {
+            let progress = poll_fn(|context| {
+                if let Poll::Ready(reason) = body.poll_aborted(context) {
+                    return Poll::Ready(Err(Outcome::Aborted(reason)));
+                }
+                if let Poll::Ready(sent) = connection.poll_send(context) {
+                    return Poll::Ready(sent.map_err(Outcome::Failed));
+                }
+                answer.watch(context, connection, entry.sent).map_err(Outcome::Failed)
+            });
+            match timer.within(limits.write_idle, progress).await {
+                Some(progress) if progress? == Sent::All => break,
+                Some(_) => {}
+                None => return Err(Outcome::Failed(Failure::WriteIdle)),
+            }
+        }
+        entry.sent += length as u64;
+        entry.receiver.meter.sent_bytes.inc_by(length as u64);
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits for the answer's head, from the end of the body on.
+async fn head_of_answer(
+    connection: &mut Connection,
+    answer: &mut Answer,
+    limits: &Limits,
+    timer: &mut Timer<'_>,
+) -> Result<u16, Failure> {
+    if let Some(status) = answer.status {
+        return Ok(status);
+    }
+    let head = async {
+        loop {
+            answer.read(connection).await?;
+            if let Some(status) = answer.status {
+                return Ok(status);
+            }
+        }
+    };
+    timer.within(limits.response_head, head).await.unwrap_or(Err(Failure::AnswerTimeout))
+}
+
+/// Reads the rest of the answer, if it is short and comes soon.
+async fn drain(connection: &mut Connection, answer: &mut Answer, limits: &Limits, timer: &mut Timer<'_>) {
+    answer.read = 0;
+    let rest = async {
+        while !answer.ended && answer.read <= limits.drain_bytes as u64 {
+            if answer.read(connection).await.is_err() {
+                return;
+            }
+        }
+    };
+    timer.within(limits.drain, rest).await;
+}
+
+/// What was read of a mirror's answer.
+#[derive(Default)]
+struct Answer {
+    status: Option<u16>,
+    read: u64,
+    ended: bool,
+}
+
+impl Answer {
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Head(status) => self.status = Some(status),
+            Event::Data(read) => self.read += read as u64,
+            Event::End => self.ended = true,
+        }
+    }
+
+    async fn read(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+        let event = poll_fn(|context| connection.poll_answer(context)).await?;
+        self.note(event);
+        Ok(())
+    }
+
+    /// Reads what has come already, while the request is on its way: a mirror may answer as it
+    /// reads, and stop reading when nobody listens. One that answers much more than it was sent is
+    /// not listened to. Pending unless the connection is broken.
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        connection: &mut Connection,
+        sent: u64,
+    ) -> Poll<Result<T, Failure>> {
+        while !self.ended && self.read <= EARLY_ANSWER + 2 * sent {
+            match connection.poll_answer(context) {
+                Poll::Ready(Ok(event)) => self.note(event),
+                Poll::Ready(Err(Failure::NoAnswer)) => return Poll::Ready(Err(Failure::Send)),
+                Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Ends a future early when the client's side aborts the copy.
+async fn unless_aborted<T>(body: &Body, future: impl Future<Output = T>) -> Result<T, Outcome> {
+    let mut future = pin!(future);
+    poll_fn(|context| match body.poll_aborted(context) {
+        Poll::Ready(reason) => Poll::Ready(Err(Outcome::Aborted(reason))),
+        Poll::Pending => future.as_mut().poll(context).map(Ok),
+    })
+    .await
+}
+
+/// The one timer of a copy. It is armed only once something is really waited for.
+struct Timer<'a>(Pin<&'a mut Sleep>);
+
+impl Timer<'_> {
+    /// None if the future takes longer.
+    async fn within<T>(&mut self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        let mut armed = false;
+        poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            if !armed {
+                self.0.as_mut().reset(Instant::now() + limit);
+                armed = true;
+            }
+            self.0.as_mut().poll(context).map(|()| None)
+        })
+        .await
+    }
+}
+
+/// A copy that is in flight. However it ends, it is counted once: one that is dropped, with its task
+/// and the whole program, as aborted.
+pub(super) struct Entry {
+    receiver: Arc<Receiver>,
+    account: Arc<Account>,
+    endpoint: SocketAddr,
+    outcome: Outcome,
+    started: Instant,
+    /// Bytes of the body.
+    sent: u64,
+    status: Option<u16>,
+}
+
+impl Entry {
+    /// Begins a copy, or counts it as dropped.
+    pub(super) fn begin(receiver: Arc<Receiver>, account: Arc<Account>, endpoint: SocketAddr) -> Option<Self> {
+        if let Err(reason) = receiver.enter(endpoint) {
+            account.book(Outcome::Dropped(reason));
+            if reason == Decline::InFlight {
+                receiver.trouble(endpoint, Outcome::Dropped(reason));
+            }
+            return None;
+        }
+        account.book(Outcome::Started);
+        let outcome = Outcome::Aborted(Abort::Shutdown);
+        Some(Self { receiver, account, endpoint, outcome, started: Instant::now(), sent: 0, status: None })
+    }
+
+    pub(super) fn end(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    fn not_connected(&self, failure: Failure) -> Outcome {
+        self.receiver.pauses.failed(self.endpoint);
+        Outcome::Failed(failure)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Self { receiver, account, endpoint, outcome, started, sent, status } = self;
+        let duration = started.elapsed();
+        account.book(*outcome);
+        if let Outcome::Completed(_) = outcome {
+            receiver.meter.duration.observe(duration.as_secs_f64());
+        }
+        if outcome.is_trouble() {
+            receiver.trouble(*endpoint, *outcome);
+        }
+        if log_enabled!(log::Level::Debug) {
+            let (outcome, reason) = outcome.labels();
+            let (route, mirror) = (account.route().as_str(), receiver.name().as_str());
+            let (endpoint, ms) = (endpoint.to_string(), duration.as_millis() as u64);
+            debug!(
+                route, mirror, endpoint = endpoint.as_str(), outcome, reason, status:? = *status, bytes = *sent, ms;
+                "copy"
+            );
+        }
+        receiver.leave();
+    }
+}
+
+/// How much of an answer is read while the request is on its way, beyond twice what was sent of it.
+const EARLY_ANSWER: u64 = 64 << 10;

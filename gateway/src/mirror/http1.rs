@@ -1,0 +1,125 @@
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use pingora_core::connectors::TransportConnector;
+use pingora_core::protocols::Stream;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use tokio::io::AsyncWrite;
+
+use super::Failure;
+use super::answer::Answer;
+use super::budget::Chunk;
+use super::connect::{Event, Sent};
+use super::head::Framing;
+
+/// An HTTP/1.1 connection while it carries a copy. Dropping it closes it.
+pub(super) struct Connection {
+    stream: Stream,
+    /// What it is found by in the pool.
+    key: u64,
+    is_reused: bool,
+    chunked: bool,
+    out: Out,
+    answer: Answer,
+    all_sent: bool,
+}
+
+/// What is to be written next, in the order of the fields.
+#[derive(Default)]
+struct Out {
+    head: Bytes,
+    /// The size of a chunk.
+    size: Bytes,
+    body: Bytes,
+    /// What ends a chunk, and the last chunk.
+    tail: Bytes,
+    /// Holds the budget of `body`.
+    chunk: Option<Chunk>,
+    last: bool,
+}
+
+impl Connection {
+    pub(super) async fn open(connector: &TransportConnector, peer: &HttpPeer) -> Result<Opened, Failure> {
+        let (stream, is_reused) = connector.get_stream(peer).await.map_err(|_| Failure::Connect)?;
+        Ok(Opened { stream, key: peer.reuse_hash(), is_reused })
+    }
+
+    pub(super) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    pub(super) fn load(&mut self, chunk: Option<Chunk>, last: bool) {
+        let body = chunk.as_ref().map(Chunk::bytes).unwrap_or_default();
+        if self.chunked {
+            self.out.tail = Bytes::from_static(match (body.is_empty(), last) {
+                (true, false) => b"",
+                (false, false) => b"\r\n",
+                (true, true) => b"0\r\n\r\n",
+                (false, true) => b"\r\n0\r\n\r\n",
+            });
+            if !body.is_empty() {
+                self.out.size = Bytes::from(format!("{:x}\r\n", body.len()));
+            }
+        }
+        self.out.body = body;
+        self.out.chunk = chunk;
+        self.out.last = last;
+    }
+
+    pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<Sent, Failure>> {
+        let Out { head, size, body, tail, .. } = &self.out;
+        let parts = [head, size, body, tail];
+        if parts.iter().any(|part| !part.is_empty()) {
+            let slices = parts.map(|part| IoSlice::new(part));
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices));
+            let mut written = written.ok().filter(|written| *written > 0).ok_or(Failure::Send)?;
+            let Out { head, size, body, tail, .. } = &mut self.out;
+            for part in [head, size, body, tail] {
+                let of_part = written.min(part.len());
+                part.advance(of_part);
+                written -= of_part;
+            }
+            return Poll::Ready(Ok(Sent::Part));
+        }
+        // The stream holds back small writes until it is flushed.
+        ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(|_| Failure::Send)?;
+        self.out.chunk = None;
+        self.all_sent = self.out.last;
+        Poll::Ready(Ok(Sent::All))
+    }
+
+    pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
+        self.answer.poll(context, &mut self.stream)
+    }
+
+    pub(super) fn release(self, connector: &TransportConnector, idle: Duration) {
+        if self.all_sent && self.answer.is_reusable() {
+            connector.release_stream(self.stream, self.key, Some(idle));
+        }
+    }
+}
+
+/// A connection before it is given a request.
+pub(super) struct Opened {
+    stream: Stream,
+    key: u64,
+    is_reused: bool,
+}
+
+impl Opened {
+    pub(super) fn request(self, head: Bytes, framing: Framing, to_head: bool) -> Connection {
+        let Self { stream, key, is_reused } = self;
+        Connection {
+            stream,
+            key,
+            is_reused,
+            chunked: framing == Framing::Open,
+            out: Out { head, ..Out::default() },
+            answer: Answer::new(to_head),
+            all_sent: false,
+        }
+    }
+}
