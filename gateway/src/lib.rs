@@ -7,8 +7,8 @@ pub mod access_log;
 pub mod app;
 pub mod metrics;
 pub mod mirror;
+pub mod proxy;
 pub mod table;
 
 mod filter;
 mod listen;
-mod proxy;

@@ -1,1 +1,83 @@
-//! To be written.
+//! Requests on their way: from a client's connection to a backend's, through Pingora.
+//!
+//! [`phases`] holds the order in which things happen, as Pingora's `ProxyHttp` wants it. What
+//! happens is decided elsewhere: which rule in [`table`](crate::table), how a request changes in
+//! [`filter`](crate::filter), what becomes of a copy in [`mirror`](crate::mirror), and here, one
+//! file each, where a request goes, how long it may take, whether it is tried again, and what the
+//! gateway answers itself.
+
+mod answer;
+mod context;
+mod copies;
+mod course;
+mod entrance;
+mod exchange;
+mod headers;
+mod phases;
+mod retry;
+mod tunnel;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+
+use crate::access_log::AccessLog;
+use crate::metrics::Metrics;
+use crate::table::Table;
+
+pub use entrance::Entrance;
+pub(crate) use exchange::is_interrupted;
+
+/// The numbers of the request path that an operator may set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Worker threads of the runtime that everything runs on; sizes the pools of connections.
+    pub threads: usize,
+    /// How long a connection to a backend may take to open.
+    pub connect_timeout: Duration,
+    /// How long an idle connection to a backend is kept. Below what backends keep theirs, or
+    /// requests are lost to connections that close as they are sent.
+    pub backend_idle_timeout: Duration,
+    /// How long an idle HTTP/1.1 connection of a client is kept, in whole seconds.
+    pub client_idle_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            connect_timeout: Duration::from_secs(5),
+            backend_idle_timeout: Duration::from_secs(4),
+            client_idle_timeout: Duration::from_secs(75),
+        }
+    }
+}
+
+/// Serves the connections of all listeners, with one pool of connections to backends.
+pub struct Server {
+    proxy: Arc<HttpProxy<phases::Phases>>,
+}
+
+impl Server {
+    pub fn new(table: Arc<ArcSwap<Table>>, metrics: &Metrics, access_log: AccessLog, settings: Settings) -> Self {
+        let conf = ServerConf {
+            threads: settings.threads,
+            // As many as the longest retry rule needs.
+            max_retries: usize::from(conf::Retry::MAX_ATTEMPTS) + 1,
+            ..ServerConf::default()
+        };
+        let phases = phases::Phases::new(table, metrics, access_log, settings);
+        Self { proxy: Arc::new(http_proxy(&Arc::new(conf), phases)) }
+    }
+
+    /// What serves the connections of the listener configured at `socket`; of those that begin
+    /// with HTTP/2's preface another one than of the others.
+    pub fn entrance(&self, socket: SocketAddr, h2c: bool) -> Arc<Entrance> {
+        Arc::new(Entrance::new(socket, h2c, self.proxy.clone()))
+    }
+}

@@ -1,14 +1,16 @@
+use std::sync::Arc;
+
 use super::{BackendId, Filters};
 
 /// The backends of a rule, with their weights.
 #[derive(Default)]
 pub struct Backends {
-    choices: Vec<Choice>,
+    choices: Vec<Arc<Choice>>,
 }
 
 impl Backends {
     /// One of them, by weight; `None` without any, and when every weight is 0.
-    pub fn choose(&self) -> Option<&Choice> {
+    pub fn choose(&self) -> Option<&Arc<Choice>> {
         self.choices.first()
     }
 }

@@ -1,0 +1,178 @@
+//! What the gateway answers itself.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{Method, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+/// An answer that no backend gave, with one line for people about why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) why: String,
+    location: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into(), location: None }
+    }
+
+    pub(super) fn redirect(status: StatusCode, location: String) -> Self {
+        Self { status, why: format!("see {location}"), location: Some(location) }
+    }
+
+    /// What a request gets that failed, if its client is still there to get it.
+    pub(super) fn to(error: &Error) -> Option<Self> {
+        use ErrorType::{
+            ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout,
+        };
+        let (status, why) = match (error.etype(), error.esource()) {
+            (HTTPStatus(code), _) => {
+                let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::BAD_GATEWAY);
+                (status, status.canonical_reason().unwrap_or("the backend failed"))
+            }
+            (ReadTimedout, ErrorSource::Downstream) => {
+                (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")
+            }
+            (ReadError | WriteError | WriteTimedout | ConnectionClosed, ErrorSource::Downstream) => return None,
+            (_, ErrorSource::Downstream) => (StatusCode::BAD_REQUEST, "the request is malformed"),
+            (ConnectTimedout | ReadTimedout | WriteTimedout, _) => {
+                (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time")
+            }
+            (_, ErrorSource::Upstream) => {
+                (StatusCode::BAD_GATEWAY, "the backend could not be reached or did not answer")
+            }
+            (_, ErrorSource::Internal | ErrorSource::Unset) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "the gateway could not forward the request")
+            }
+        };
+        Some(Self::new(status, why))
+    }
+
+    /// Writes the answer, in the shape that the client expects.
+    pub(super) async fn send(&self, session: &mut Session) -> Result<()> {
+        let request = session.req_header();
+        let (head, body) = if is_grpc(request) { self.for_grpc()? } else { self.for_http(&request.method)? };
+        let end = body.is_empty();
+        session.write_response_header(Box::new(head), end).await?;
+        if !end {
+            session.write_response_body(Some(body), true).await?;
+        }
+        Ok(())
+    }
+
+    fn for_http(&self, method: &Method) -> Result<(ResponseHeader, Bytes)> {
+        let body = Bytes::from(format!("{}\n", self.why));
+        let mut head = ResponseHeader::build(self.status, Some(3))?;
+        if let Some(location) = &self.location {
+            head.insert_header(LOCATION, location.as_str())?;
+        }
+        head.insert_header(CONTENT_TYPE, "text/plain; charset=utf-8")?;
+        head.insert_header(CONTENT_LENGTH, body.len())?;
+        Ok((head, if method == Method::HEAD { Bytes::new() } else { body }))
+    }
+
+    /// A call's failure is told in trailers; an answer that is nothing but trailers has them in
+    /// its head.
+    fn for_grpc(&self) -> Result<(ResponseHeader, Bytes)> {
+        let mut head = ResponseHeader::build(StatusCode::OK, Some(3))?;
+        head.insert_header(CONTENT_TYPE, "application/grpc")?;
+        head.insert_header("grpc-status", grpc_status(self.status))?;
+        head.insert_header("grpc-message", percent_encoded(&self.why))?;
+        Ok((head, Bytes::new()))
+    }
+}
+
+fn is_grpc(request: &RequestHeader) -> bool {
+    let content_type = request.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+    content_type
+        .and_then(|value| value.strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// As the gRPC protocol maps the status codes of HTTP, but for 404: the path names a method, and
+/// one that nobody serves is not implemented.
+fn grpc_status(status: StatusCode) -> u16 {
+    const UNKNOWN: u16 = 2;
+    const DEADLINE_EXCEEDED: u16 = 4;
+    const PERMISSION_DENIED: u16 = 7;
+    const UNIMPLEMENTED: u16 = 12;
+    const INTERNAL: u16 = 13;
+    const UNAVAILABLE: u16 = 14;
+    const UNAUTHENTICATED: u16 = 16;
+    match status.as_u16() {
+        400 | 500 => INTERNAL,
+        401 => UNAUTHENTICATED,
+        403 => PERMISSION_DENIED,
+        404 => UNIMPLEMENTED,
+        429 | 502 | 503 => UNAVAILABLE,
+        408 | 504 => DEADLINE_EXCEEDED,
+        _ => UNKNOWN,
+    }
+}
+
+/// The text as `grpc-message` wants it: printable ASCII but for `%`.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_map_to_what_the_client_should_know() {
+        use ErrorType::{ConnectRefused, ConnectTimedout, ConnectionClosed, InvalidHTTPHeader, ReadTimedout};
+        for (error, expected) in [
+            (Error::new_up(ConnectRefused), Some(502)),
+            (Error::new_up(ConnectTimedout), Some(504)),
+            (Error::new_up(ReadTimedout), Some(504)),
+            (Error::new_up(ConnectionClosed), Some(502)),
+            (Error::new_up(ErrorType::HTTPStatus(503)), Some(503)),
+            (Error::new_down(ReadTimedout), Some(408)),
+            (Error::new_down(ConnectionClosed), None),
+            (Error::new_down(InvalidHTTPHeader), Some(400)),
+            (Error::new_in(ErrorType::InternalError), Some(500)),
+        ] {
+            let status = Answer::to(&error).map(|answer| answer.status.as_u16());
+            assert_eq!(status, expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_call_gets_its_failure_as_grpc_does_it() {
+        let mut request = RequestHeader::build("POST", b"/shop.Cart/Add", None).unwrap();
+        for (content_type, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("text/plain", false),
+        ] {
+            request.insert_header("content-type", content_type).unwrap();
+            assert_eq!(is_grpc(&request), grpc, "{content_type}");
+        }
+        let (head, body) = Answer::new(StatusCode::NOT_FOUND, "no route: 100 %").for_grpc().unwrap();
+        assert_eq!(head.status, StatusCode::OK);
+        assert_eq!(head.headers["grpc-status"], "12");
+        assert_eq!(head.headers["grpc-message"], "no route: 100 %25");
+        assert!(body.is_empty());
+    }
+
+    #[test]
+    fn a_head_request_gets_the_head_alone() {
+        let answer = Answer::new(StatusCode::NOT_FOUND, "no route");
+        let (head, body) = answer.for_http(&Method::HEAD).unwrap();
+        assert_eq!((head.headers["content-length"].to_str().unwrap(), body.len()), ("9", 0));
+        assert_eq!(answer.for_http(&Method::GET).unwrap().1, "no route\n");
+    }
+}

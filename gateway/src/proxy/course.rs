@@ -1,0 +1,107 @@
+//! Where a request goes, and as what.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::answer::Answer;
+use super::headers;
+use crate::filter;
+use crate::table::{Backend, Choice, ChoiceTarget, Filters, Request, Rule, Table};
+
+/// A request's way to a backend.
+pub(super) struct Course {
+    pub(super) rule: Arc<Rule>,
+    pub(super) choice: Arc<Choice>,
+    pub(super) backend: Arc<Backend>,
+    prefix: Option<usize>,
+}
+
+/// What becomes of a request.
+pub(super) struct Decision {
+    /// The rule that matched it, if one did, and the listener that the rule was found on.
+    pub(super) found: Option<(Arc<conf::Listener>, Arc<Rule>)>,
+    /// Its way to a backend, or the gateway's own answer.
+    pub(super) course: Result<Course, Answer>,
+}
+
+/// The scheme of every request, as long as no listener speaks TLS.
+const SCHEME: conf::Scheme = conf::Scheme::Http;
+
+/// Decides about a request that came in on the listeners of `socket`; `local_port` is where the
+/// client connected to.
+pub(super) fn decide(table: &Table, socket: SocketAddr, local_port: u16, head: &RequestHeader) -> Decision {
+    let request = Request::of(head);
+    let Some(found) = table.find(socket, &request) else {
+        let answer = Answer::new(StatusCode::NOT_FOUND, "no route matches this request");
+        return Decision { found: None, course: Err(answer) };
+    };
+    let rule = found.rule;
+    let redirected = |filters: &Filters| {
+        let redirect = filters.redirect.as_ref()?;
+        let port = match found.listener.client_port() {
+            0 => local_port,
+            port => port,
+        };
+        let location = filter::location(redirect, &request, found.prefix, SCHEME, port);
+        Some(Answer::redirect(redirect.status_code.code(), location))
+    };
+    let course = match redirected(&rule.filters) {
+        Some(answer) => Err(answer),
+        None => choose(table, rule).and_then(|(choice, backend)| match redirected(&choice.filters) {
+            Some(answer) => Err(answer),
+            None => Ok(Course { rule: rule.clone(), choice, backend, prefix: found.prefix }),
+        }),
+    };
+    Decision { found: Some((found.listener.clone(), rule.clone())), course }
+}
+
+fn choose(table: &Table, rule: &Rule) -> Result<(Arc<Choice>, Arc<Backend>), Answer> {
+    let broken = |why: String| Answer::new(StatusCode::INTERNAL_SERVER_ERROR, why);
+    let Some(choice) = rule.backends.choose() else {
+        return Err(broken("the route has no backend for this request".into()));
+    };
+    let backend = match &choice.target {
+        ChoiceTarget::Backend(id) => table.backend(*id),
+        ChoiceTarget::Invalid(reason) => return Err(broken(format!("the route's backend is invalid: {reason}"))),
+    };
+    if backend.is_missing() {
+        return Err(broken(format!("the route's backend {} is not defined", backend.name)));
+    }
+    if backend.endpoints().is_empty() {
+        let why = format!("backend {} has no ready endpoint", backend.name);
+        return Err(Answer::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    Ok((choice.clone(), backend.clone()))
+}
+
+impl Course {
+    /// Turns the request into what the backend gets, and its copies with it.
+    pub(super) fn apply(&self, head: &mut RequestHeader, client: Option<IpAddr>) -> pingora_core::Result<()> {
+        let filters = [&self.rule.filters, &self.choice.filters];
+        if let Some(rewrite) = filters.iter().rev().find_map(|filters| filters.rewrite.as_ref()) {
+            if let Some(modifier) = &rewrite.path {
+                let path = filter::rewrite_path(modifier, &Request::of(head), self.prefix);
+                headers::set_path(head, &path)?;
+            }
+            if let Some(hostname) = &rewrite.hostname {
+                headers::set_host(head, hostname.as_str())?;
+            }
+        }
+        headers::forward(head, client, SCHEME)?;
+        for modifier in filters.iter().filter_map(|filters| filters.request_headers.as_ref()) {
+            filter::modify(modifier, head);
+        }
+        Ok(())
+    }
+
+    /// Turns the backend's answer into what the client gets.
+    pub(super) fn apply_to_answer(&self, head: &mut ResponseHeader) {
+        let filters = [&self.choice.filters, &self.rule.filters];
+        for modifier in filters.iter().filter_map(|filters| filters.response_headers.as_ref()) {
+            filter::modify(modifier, head);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Where connections come in: what one listener's connections are served by.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::server::ShutdownWatch;
+use pingora_proxy::HttpProxy;
+use tokio::time::{Instant, sleep_until};
+
+use super::exchange::{self, Exchange};
+use super::phases::Phases;
+
+/// Serves the connections of one listener. All entrances share one proxy and so its connections to
+/// backends.
+///
+/// Around every request it keeps what Pingora does not: a hard deadline, and an end to connections
+/// that are idle when the listener goes away.
+pub struct Entrance {
+    socket: SocketAddr,
+    proxy: Arc<HttpProxy<Phases>>,
+    options: HttpServerOptions,
+}
+
+/// How much later than its deadline a request is dropped that could not be ended in order: an
+/// HTTP/2 stream, or a request whose body a backend does not take.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// An HTTP/2 connection without streams is closed after this.
+const H2_IDLE: Duration = Duration::from_secs(300);
+
+/// Streams at once on one HTTP/2 connection.
+const H2_STREAMS: u32 = 256;
+
+/// How far a client may send ahead, in bytes: per stream, and per connection.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;
+
+impl Entrance {
+    pub(super) fn new(socket: SocketAddr, h2c: bool, proxy: Arc<HttpProxy<Phases>>) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2c = h2c;
+        options.h2_idle_timeout = Some(H2_IDLE);
+        Self { socket, proxy, options }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Entrance {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let closes_when_idle = !session.is_http2();
+        let exchange = Exchange::new(self.socket, shutdown.clone());
+        let request = exchange::CURRENT.scope(exchange.clone(), self.proxy.process_new_http(session, shutdown));
+        let mut request = pin!(request);
+        let mut stopped = pin!(exchange.stopped());
+        let mut timer = pin!(None::<tokio::time::Sleep>);
+
+        std::future::poll_fn(|context| {
+            loop {
+                if let Poll::Ready(reused) = request.as_mut().poll(context) {
+                    return Poll::Ready(reused);
+                }
+                if !exchange.is_active() {
+                    // Only now: between requests there is no deadline, and within one the end of
+                    // the listener does not matter.
+                    let stopped = closes_when_idle && stopped.as_mut().poll(context).is_ready();
+                    return if stopped { Poll::Ready(None) } else { Poll::Pending };
+                }
+                let Some(deadline) = exchange.deadline() else { return Poll::Pending };
+                let expired = exchange.has_expired();
+                let due = Instant::from_std(if expired { deadline + GRACE } else { deadline });
+                match timer.as_mut().as_pin_mut() {
+                    Some(timer) if timer.deadline() != due => timer.reset(due),
+                    Some(_) => {}
+                    None => timer.set(Some(sleep_until(due))),
+                }
+                match timer.as_mut().as_pin_mut().map(|timer| timer.poll(context)) {
+                    Some(Poll::Ready(())) if expired => return Poll::Ready(None),
+                    // The request is polled again, and now its reads from the client fail.
+                    Some(Poll::Ready(())) => exchange.expire(),
+                    Some(Poll::Pending) | None => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = default_h2_options();
+        options
+            .max_concurrent_streams(H2_STREAMS)
+            .initial_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW);
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}

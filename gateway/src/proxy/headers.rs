@@ -1,0 +1,141 @@
+//! The headers of requests and answers that are the gateway's own business.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::Authority;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_core::Result;
+
+use crate::filter::HeaderEdit;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Headers that say how a message is framed or concern one connection. A filter that named one
+/// would make a request mean something else to the backend than to the gateway, so it is ignored.
+const OWN: [HeaderName; 8] =
+    [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION];
+
+/// Tells the backend who asked and how: the client's address is appended, the scheme is set.
+pub(super) fn forward(head: &mut RequestHeader, client: Option<IpAddr>, scheme: conf::Scheme) -> Result<()> {
+    if let Some(client) = client {
+        let mut chain = String::with_capacity(64);
+        for earlier in head.headers.get_all(&X_FORWARDED_FOR) {
+            // What is no text cannot be a list of addresses.
+            if let Ok(earlier) = earlier.to_str() {
+                chain.push_str(earlier);
+                chain.push_str(", ");
+            }
+        }
+        write!(chain, "{}", client.to_canonical()).expect("strings take all that is written");
+        head.insert_header(X_FORWARDED_FOR, chain)?;
+    }
+    head.insert_header(X_FORWARDED_PROTO, scheme.as_str())
+}
+
+/// Sends the request to another host, as HTTP/1.1 says it and, where it came by HTTP/2 or in
+/// absolute form, in the target as well.
+pub(super) fn set_host(head: &mut RequestHeader, host: &str) -> Result<()> {
+    if head.uri.authority().is_some() {
+        let mut parts = head.uri.clone().into_parts();
+        parts.authority = Authority::try_from(host).ok();
+        if let Ok(uri) = http::Uri::from_parts(parts) {
+            head.set_uri(uri);
+        }
+    }
+    head.insert_header(HOST, host)
+}
+
+/// Replaces path and query, and leaves an authority in the target alone.
+pub(super) fn set_path(head: &mut RequestHeader, path_and_query: &str) -> Result<()> {
+    if head.uri.authority().is_none() {
+        return head.set_raw_path(path_and_query.as_bytes());
+    }
+    let mut parts = head.uri.clone().into_parts();
+    parts.path_and_query = path_and_query.parse().ok();
+    if let Ok(uri) = http::Uri::from_parts(parts) {
+        head.set_uri(uri);
+    }
+    Ok(())
+}
+
+macro_rules! edits_all_but_its_own {
+    ($($head:ty),+) => {$(
+        impl HeaderEdit for $head {
+            fn set(&mut self, name: &HeaderName, value: &HeaderValue) {
+                if !OWN.contains(name) {
+                    let _ = self.insert_header(name, value);
+                }
+            }
+
+            fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+                if !OWN.contains(name) {
+                    let _ = self.append_header(name, value);
+                }
+            }
+
+            fn remove(&mut self, name: &HeaderName) {
+                if !OWN.contains(name) {
+                    self.remove_header(name);
+                }
+            }
+        }
+    )+};
+}
+edits_all_but_its_own!(RequestHeader, ResponseHeader);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(target: &str) -> RequestHeader {
+        RequestHeader::build("GET", target.as_bytes(), None).unwrap()
+    }
+
+    #[test]
+    fn the_client_is_appended_and_the_scheme_replaced() {
+        let mut head = head("/");
+        head.append_header("x-forwarded-for", "192.0.2.1").unwrap();
+        head.append_header("x-forwarded-for", "192.0.2.2").unwrap();
+        head.append_header("x-forwarded-proto", "https").unwrap();
+        forward(&mut head, Some("::ffff:192.0.2.3".parse().unwrap()), conf::Scheme::Http).unwrap();
+        assert_eq!(head.headers["x-forwarded-for"], "192.0.2.1, 192.0.2.2, 192.0.2.3");
+        assert_eq!(head.headers.get_all("x-forwarded-for").iter().count(), 1);
+        assert_eq!(head.headers["x-forwarded-proto"], "http");
+    }
+
+    #[test]
+    fn filters_leave_framing_alone() {
+        let mut head = head("/");
+        head.insert_header("content-length", "3").unwrap();
+        HeaderEdit::remove(&mut head, &CONTENT_LENGTH);
+        HeaderEdit::set(&mut head, &TRANSFER_ENCODING, &HeaderValue::from_static("chunked"));
+        HeaderEdit::add(&mut head, &HeaderName::from_static("x-a"), &HeaderValue::from_static("b"));
+        assert_eq!(head.headers["content-length"], "3");
+        assert!(!head.headers.contains_key("transfer-encoding"));
+        assert_eq!(head.headers["x-a"], "b");
+    }
+
+    #[test]
+    fn host_and_path_change_in_every_form_of_target() {
+        let mut origin = head("/a?q=1");
+        set_host(&mut origin, "new.test").unwrap();
+        set_path(&mut origin, "/b?q=1").unwrap();
+        assert_eq!(
+            (origin.raw_path(), &origin.headers["host"]),
+            (&b"/b?q=1"[..], &HeaderValue::from_static("new.test"))
+        );
+
+        let mut absolute = head("/");
+        absolute.set_uri("http://old.test:81/a?q=1".parse().unwrap());
+        set_host(&mut absolute, "new.test").unwrap();
+        set_path(&mut absolute, "/b?q=1").unwrap();
+        assert_eq!(absolute.uri, "http://new.test/b?q=1");
+    }
+}

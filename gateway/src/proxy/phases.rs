@@ -1,0 +1,265 @@
+//! The phases of a request in the order in which Pingora calls them. What each does is decided in
+//! the neighbouring files; here is only when.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::EXPECT;
+use pingora::http::ResponseHeader;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use super::answer::Answer;
+use super::context::{Context, Recorder};
+use super::course;
+use super::exchange::Exchange;
+use super::retry::{self, Failure};
+use super::{Settings, copies, tunnel, upstream};
+use crate::access_log::AccessLog;
+use crate::metrics::Metrics;
+use crate::table::Table;
+
+pub(super) struct Phases {
+    table: Arc<ArcSwap<Table>>,
+    recorder: Arc<Recorder>,
+    settings: Settings,
+    tunnels: tunnel::Tunnels,
+}
+
+/// How long the rest of a request's body is read and dropped after an answer that did not wait for
+/// it. Closing at once would reset the connection, and the client might never see the answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Phases {
+    pub(super) fn new(
+        table: Arc<ArcSwap<Table>>,
+        metrics: &Metrics,
+        access_log: AccessLog,
+        settings: Settings,
+    ) -> Self {
+        let recorder = Arc::new(Recorder { access_log, unrouted: metrics.requests("") });
+        Self { table, recorder, settings, tunnels: tunnel::Tunnels::new() }
+    }
+
+    /// Whether a failed attempt is followed by another.
+    fn retries(&self, session: &Session, context: &Context, failure: Failure) -> bool {
+        let wanted =
+            context.rule.as_ref().is_some_and(|rule| retry::is_wanted(rule.retry.as_ref(), context.attempts, failure));
+        wanted
+            && session.response_written().is_none()
+            // Of a longer body the beginning is gone.
+            && !session.as_ref().retry_buffer_truncated()
+            && context.request_deadline().is_none_or(|deadline| Instant::now() < deadline)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        let exchange = Exchange::current().expect("entrances scope every request");
+        exchange.begin();
+        Context::new(exchange, self.table.load_full(), self.recorder.clone())
+    }
+
+    /// No compression: what backends send is what clients get.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        session.set_pipelining_enabled(true);
+        // A client may close its sending side and still wait for the answer.
+        session.set_abort_on_close(false);
+        session.set_total_drain_timeout(Some(LINGER));
+        if session.get_keepalive().is_some() {
+            let idle = (!context.exchange.is_stopping()).then_some(self.settings.client_idle_timeout.as_secs());
+            session.set_keepalive(idle);
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let client = session.client_addr().and_then(|address| address.as_inet()).copied();
+        let local_port = session.server_addr().and_then(|address| address.as_inet()).map_or(0, SocketAddr::port);
+        context.note_request(session.req_header(), client);
+
+        let decision = course::decide(&context.table, context.exchange.socket, local_port, session.req_header());
+        (context.listener, context.rule) = decision.found.unzip();
+        let course = match decision.course {
+            Ok(course) => course,
+            Err(answer) => {
+                if let Some(rule) = &context.rule {
+                    copies::skip_own_answer(rule);
+                }
+                context.status = Some(answer.status);
+                context.note_error(answer.why.clone());
+                answer.send(session).await?;
+                return Ok(true);
+            }
+        };
+
+        course.apply(session.req_header_mut(), client.map(|client| client.ip()))?;
+        if tunnel::is_wanted(session.req_header()) {
+            copies::skip_upgrade(&course);
+            context.course = Some(course);
+            self.tunnels.serve(session, context, &self.settings).await?;
+            return Ok(true);
+        }
+        let bodiless = session.as_mut().is_body_empty();
+        context.tee = copies::start(&context.table, &course, session.req_header(), bodiless);
+        // Pingora never answers it for HTTP/2 backends, and they would wait for each other.
+        if course.backend.protocol == conf::Protocol::H2c && session.req_header_mut().remove_header(&EXPECT).is_some() {
+            session.as_mut().write_continue_response().await?;
+        }
+        context.course = Some(course);
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let retry = context.rule.as_ref().and_then(|rule| rule.retry.as_ref());
+        if let Some(wait) = retry::backoff(retry, context.attempts) {
+            let left = context.request_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            tokio::time::sleep(left.map_or(wait, |left| left.min(wait))).await;
+        }
+        let left = context.begin_attempt();
+        if left.is_some_and(|left| left.is_zero()) {
+            return Error::e_explain(ErrorType::ReadTimedout, "no time is left for another attempt")
+                .map_err(Error::into_up);
+        }
+        let backend = &context.course.as_ref().expect("only requests with a course come here").backend;
+        let endpoint = backend.next_endpoint().expect("a course leads to a backend with endpoints");
+        context.endpoint = Some(endpoint);
+        Ok(Box::new(upstream::peer(endpoint, backend.protocol, &self.settings, left)))
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        error.set_retry(self.retries(session, context, Failure::NoAnswer));
+        error
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.request_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if !context.tee.is_empty() && !session.was_upgraded() {
+            context.tee.body(body.as_ref(), end);
+            if context.tee.is_behind() {
+                // The copy's task may share this thread, and then runs only once this one yields.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if self.retries(session, context, Failure::Status(answer.status)) {
+            let mut error = Error::new_up(ErrorType::HTTPStatus(answer.status.as_u16()));
+            error.set_retry(true);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if answer.status.is_informational() {
+            return Ok(());
+        }
+        context.status = Some(answer.status);
+        if let Some(course) = &context.course {
+            course.apply_to_answer(answer);
+        }
+        if context.exchange.is_stopping() {
+            session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        context.response_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Ok(None)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        context: &mut Context,
+        _: bool,
+    ) -> Box<Error> {
+        let out_of_time = context.exchange.has_expired() && *error.esource() == ErrorSource::Downstream;
+        let mut error = if out_of_time {
+            Error::because(ErrorType::ReadTimedout, "the time for this attempt is over", error).into_up()
+        } else {
+            error
+        };
+        // An answer whose status asks for a retry has been decided about. And a body that the client
+        // broke off must not look whole the second time.
+        if !matches!(error.etype(), ErrorType::HTTPStatus(_)) {
+            let retry = *error.esource() == ErrorSource::Upstream && self.retries(session, context, Failure::NoAnswer);
+            error.set_retry(retry);
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        context.note_end(Some(error));
+        context.exchange.set_deadline(None);
+        let answer = Answer::to(error).filter(|_| session.response_written().is_none());
+        if let Some(answer) = &answer {
+            context.status = Some(answer.status);
+            session.set_keepalive(None);
+            let sent = answer.send(session).await;
+            if sent.is_ok() && !session.is_http2() {
+                // A failure means that the client is gone, which is as good.
+                let _ = session.as_mut().drain_request_body().await;
+            }
+        }
+        FailToProxy { error_code: answer.map_or(0, |answer| answer.status.as_u16()), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, _: &mut Session, error: Option<&Error>, context: &mut Context) {
+        context.note_end(error);
+    }
+
+    /// The access log has a row for every request; Pingora's lines would say it again.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}

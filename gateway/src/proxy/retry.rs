@@ -1,0 +1,71 @@
+//! Whether a request that failed is sent again.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// What came of one attempt that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No answer: no connection, a connection that broke, or no answer in time.
+    NoAnswer,
+    Status(StatusCode),
+}
+
+/// Only what the rule asks for is sent again, whatever HTTP would permit.
+pub(super) fn is_wanted(retry: Option<&conf::Retry>, attempts: u32, failure: Failure) -> bool {
+    retry.is_some_and(|retry| {
+        attempts <= u32::from(retry.attempts)
+            && match failure {
+                Failure::NoAnswer => true,
+                Failure::Status(status) => retry.codes.contains(&status),
+            }
+    })
+}
+
+/// How long to wait before the attempt that follows `attempts` others: the rule's time, doubled
+/// each time, up to [`MAX_BACKOFF`] or the rule's own time if that is longer.
+pub(super) fn backoff(retry: Option<&conf::Retry>, attempts: u32) -> Option<Duration> {
+    let least = retry?.backoff?.as_std();
+    let doublings = attempts.checked_sub(1)?.min(MAX_DOUBLINGS);
+    Some((least * (1 << doublings)).min(MAX_BACKOFF.max(least)))
+}
+
+const MAX_DOUBLINGS: u32 = 10;
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule() -> conf::Retry {
+        let codes = vec![StatusCode::SERVICE_UNAVAILABLE];
+        conf::Retry { attempts: 2, codes, backoff: Some(conf::Duration::from_millis(100)) }
+    }
+
+    #[test]
+    fn only_what_the_rule_asks_for_is_sent_again() {
+        let rule = rule();
+        let status = |code| Failure::Status(StatusCode::from_u16(code).unwrap());
+        for (retry, attempts, failure, wanted) in [
+            (Some(&rule), 1, Failure::NoAnswer, true),
+            (Some(&rule), 2, Failure::NoAnswer, true),
+            (Some(&rule), 3, Failure::NoAnswer, false),
+            (Some(&rule), 1, status(503), true),
+            (Some(&rule), 1, status(500), false),
+            (None, 1, Failure::NoAnswer, false),
+        ] {
+            assert_eq!(is_wanted(retry, attempts, failure), wanted, "{retry:?} {attempts} {failure:?}");
+        }
+    }
+
+    #[test]
+    fn waits_double_up_to_a_limit() {
+        let rule = rule();
+        let waits = [0, 1, 2, 3, 20].map(|attempts| backoff(Some(&rule), attempts).map(|wait| wait.as_millis()));
+        assert_eq!(waits, [None, Some(100), Some(200), Some(400), Some(10_000)]);
+        let long = conf::Retry { backoff: Some("1m".parse().unwrap()), ..rule };
+        assert_eq!(backoff(Some(&long), 5), Some(Duration::from_secs(60)));
+        assert_eq!(backoff(None, 3), None);
+    }
+}

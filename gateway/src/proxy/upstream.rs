@@ -1,0 +1,34 @@
+//! Connections to backends: what is asked of Pingora for each.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pingora_core::upstreams::peer::HttpPeer;
+
+use super::Settings;
+
+/// Streams at once on one HTTP/2 connection to a backend.
+const H2_STREAMS: usize = 128;
+
+/// The peer for one attempt that has `left` to go. Pingora's time-outs are each for one wait, so
+/// that they alone do not keep a limit; they end most requests in order before the hard limit does.
+pub(super) fn peer(
+    endpoint: SocketAddr,
+    protocol: conf::Protocol,
+    settings: &Settings,
+    left: Option<Duration>,
+) -> HttpPeer {
+    let mut peer = HttpPeer::new(endpoint, false, String::new());
+    let options = &mut peer.options;
+    let connect = left.map_or(settings.connect_timeout, |left| left.min(settings.connect_timeout));
+    options.connection_timeout = Some(connect);
+    options.total_connection_timeout = Some(connect);
+    options.read_timeout = left;
+    options.write_timeout = left;
+    options.idle_timeout = Some(settings.backend_idle_timeout);
+    if protocol == conf::Protocol::H2c {
+        options.set_http_version(2, 2);
+        options.max_h2_streams = H2_STREAMS;
+    }
+    peer
+}
