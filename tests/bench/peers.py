@@ -1,0 +1,179 @@
+"""The proxies that are measured, each with one worker on a core of its own, and the services behind
+them. Every process is started here and ended by its id; every address is on loopback."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+PROXY_CORE, LOAD_CORE = "0", "1"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, what, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.02)
+
+
+def accepts(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Process:
+    """A child on one core, in a folder of its own."""
+
+    def __init__(self, folder, core, command, port, environment=None):
+        self.log = open(folder / "log", "wb")
+        self.child = subprocess.Popen(
+            ["taskset", "-c", core, *map(str, command)],
+            stdout=self.log,
+            stderr=self.log,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+        )
+        try:
+            wait_for(lambda: accepts(port), f"{command[0]} to listen; see {folder}/log")
+        except TimeoutError:
+            self.stop()
+            raise
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        try:
+            self.child.wait(10)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self.log.close()
+
+    def pids(self):
+        children = pathlib.Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split()
+        return [self.child.pid, *map(int, children)]
+
+    def cpu_seconds(self):
+        """User and system time so far, of the process and its workers."""
+        ticks = 0
+        for pid in self.pids():
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self):
+        pages = sum(int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids())
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+class Services:
+    """What stands behind the proxies: a primary and two mirrors that read every body and answer at
+    once, a mirror that accepts and never answers, and one that is not there."""
+
+    def __init__(self, folder):
+        self.primary, *self.mirrors = [free_port() for _ in range(3)]
+        self.dead = free_port()
+        self.hole = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.black_hole = self.hole.getsockname()[1]
+        folder.mkdir()
+        (folder / "large").write_bytes(b"x" * 65536)
+        servers = "".join(
+            f"""server {{ listen 127.0.0.1:{port} backlog=1024;
+                location = /large {{ root {folder}; }}
+                location / {{ return 200 ok; }} }}\n"""
+            for port in (self.primary, *self.mirrors)
+        )
+        self.process = nginx(folder, LOAD_CORE, servers, self.primary)
+
+    def stop(self):
+        self.process.stop()
+        self.hole.close()
+
+
+def nginx(folder, core, servers, port):
+    (folder / "nginx.conf").write_text(
+        f"""daemon off; worker_processes 1; pid {folder}/pid; error_log stderr error;
+        events {{ worker_connections 4096; }}
+        http {{ access_log off; keepalive_requests 1000000000; client_max_body_size 0;
+            client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+            fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+            {servers} }}"""
+    )
+    return Process(folder, core, [shutil.which("nginx") or "/usr/sbin/nginx", "-c", folder / "nginx.conf"], port)
+
+
+def doppel(folder, core, binary, port, primary, mirrors):
+    backends = "".join(
+        f"---\nbackend: {{name: b{i}, endpoints: ['127.0.0.1:{backend}']}}\n"
+        for i, backend in enumerate((primary, *mirrors))
+    )
+    filters = "".join(f"{{requestMirror: {{backend: b{i + 1}}}}}, " for i in range(len(mirrors)))
+    (folder / "conf.yaml").write_text(
+        f"listener: {{name: l, address: '127.0.0.1:{port}'}}\n"
+        f"---\nroute: {{name: r, listeners: [l], rules: [{{filters: [{filters}], backends: [{{backend: b0}}]}}]}}\n"
+        f"{backends}"
+    )
+    command = [binary, "--config", folder / "conf.yaml", "--threads", "1", "--access-log", "off"]
+    return Process(folder, core, command, port, {"RUST_LOG": "error"})
+
+
+def nginx_proxy(folder, core, _binary, port, primary, mirrors):
+    upstreams = "".join(
+        f"upstream u{i} {{ server 127.0.0.1:{backend}; keepalive 128; keepalive_requests 1000000000; }}\n"
+        for i, backend in enumerate((primary, *mirrors))
+    )
+    passing = "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $http_host;"
+    passing += " proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+    locations = "".join(
+        f"location = /mirror{i} {{ internal; proxy_pass http://u{i}$request_uri; {passing} }}\n"
+        for i in range(1, len(mirrors) + 1)
+    )
+    mirror = "".join(f"mirror /mirror{i};" for i in range(1, len(mirrors) + 1))
+    # Bodies stay in memory, as they do with the others.
+    servers = f"""{upstreams} server {{ listen 127.0.0.1:{port} backlog=1024; client_body_buffer_size 1m;
+        location / {{ proxy_pass http://u0; {passing} {mirror} }} {locations} }}"""
+    return nginx(folder, core, servers, port)
+
+
+def envoy(folder, core, binary, port, primary, mirrors):
+    def cluster(i, backend):
+        return f"""
+  - name: b{i}
+    type: STATIC
+    load_assignment: {{cluster_name: b{i}, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {backend}}}}}}}}}]}}]}}
+    circuit_breakers: {{thresholds: [{{max_connections: 4096, max_pending_requests: 4096, max_requests: 4096}}]}}"""
+
+    policies = ", ".join(f"{{cluster: b{i + 1}}}" for i in range(len(mirrors)))
+    clusters = "".join(cluster(i, backend) for i, backend in enumerate((primary, *mirrors)))
+    (folder / "envoy.yaml").write_text(
+        f"""static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: http
+          codec_type: AUTO
+          generate_request_id: false
+          use_remote_address: true
+          route_config: {{virtual_hosts: [{{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: b0, request_mirror_policies: [{policies}]}}}}]}}]}}
+          http_filters: [{{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}}}}]
+  clusters:{clusters}
+"""
+    )
+    command = [binary, "-c", folder / "envoy.yaml", "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    return Process(folder, core, command, port)
+
+
+PEERS = {"doppel": doppel, "nginx": nginx_proxy, "envoy": envoy}
