@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod app;
+mod hash;
 pub mod manifest;
 pub mod publish;
 pub mod snapshot;

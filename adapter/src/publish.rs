@@ -1,28 +1,221 @@
-//! Documents into the directory that a gateway serves from.
+//! Documents into the directory that a gateway serves from, and word to the gateway.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use conf::Document;
+use conf::{Document, Revision};
+use rustix::process::{Pid, Signal, kill_process};
 
-/// A directory of documents, shared with people: their files are left alone.
+use crate::hash::fnv1a;
+
+/// A directory of documents, shared with people: what does not begin with our mark is theirs.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
 }
 
+/// What became of a publication.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Files that were written or removed.
+    pub changed: Vec<PathBuf>,
+    /// Files of somebody else that stand where ours should.
+    pub in_the_way: Vec<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct PublishError {
+    path: PathBuf,
+    source: io::Error,
+}
+
 impl Directory {
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+    /// Made if it is not there.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, PublishError> {
+        let path = path.into();
+        std::fs::create_dir_all(&path).map_err(at(&path))?;
+        Ok(Self { path })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Makes the directory hold these files of ours and no others. Each is replaced as a whole, and
+    /// only if it differs; what is referred to comes before what refers to it and goes after it, and
+    /// the revision is last.
+    pub fn publish(&self, files: &BTreeMap<String, Vec<Document>>) -> Result<Published, PublishError> {
+        let texts: BTreeMap<&str, String> =
+            files.iter().map(|(name, documents)| (name.as_str(), text(documents))).collect();
+        let mut published = Published::default();
+        for (name, text) in &texts {
+            self.replace(name, text, &mut published)?;
+        }
+        self.remove_others(&texts, &mut published)?;
+        self.replace(REVISION_FILE, &text(&[revision(&texts)]), &mut published)?;
+        Ok(published)
     }
 
-    /// Makes the directory hold these files of ours and no others; tells whether anything changed.
-    pub fn publish(&self, _files: &BTreeMap<String, Vec<Document>>) -> io::Result<bool> {
-        Ok(false)
+    fn replace(&self, name: &str, text: &str, published: &mut Published) -> Result<(), PublishError> {
+        let path = self.path.join(name);
+        let is_in_the_way = match std::fs::read_to_string(&path) {
+            Ok(present) if present == text => return Ok(()),
+            Ok(present) => !is_ours(&present),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            // What is no text is not ours.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => true,
+            Err(error) => return Err(at(&path)(error)),
+        };
+        if is_in_the_way {
+            published.in_the_way.push(path);
+            return Ok(());
+        }
+        let temporary = self.path.join(format!(".{name}{TEMPORARY}"));
+        std::fs::write(&temporary, text).map_err(at(&temporary))?;
+        std::fs::rename(&temporary, &path).map_err(at(&path))?;
+        published.changed.push(path);
+        Ok(())
+    }
+
+    fn remove_others(&self, wanted: &BTreeMap<&str, String>, published: &mut Published) -> Result<(), PublishError> {
+        let mut gone = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(at(&self.path))? {
+            let entry = entry.map_err(at(&self.path))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_wanted = name == REVISION_FILE || wanted.contains_key(name.as_str());
+            // A temporary file is what is left of one who was stopped while writing.
+            let is_candidate = name.ends_with(".yaml") || name.ends_with(TEMPORARY);
+            if !is_wanted && is_candidate && std::fs::read_to_string(entry.path()).is_ok_and(|text| is_ours(&text)) {
+                gone.push(entry.path());
+            }
+        }
+        // Routes sort behind what they refer to.
+        gone.sort_by(|a, b| b.cmp(a));
+        for path in gone {
+            std::fs::remove_file(&path).map_err(at(&path))?;
+            published.changed.push(path);
+        }
+        Ok(())
+    }
+}
+
+/// Tells the gateway whose process id the file holds to read its configuration again.
+pub fn notify(pid_file: &Path) -> Result<(), NotifyError> {
+    let path = || pid_file.to_owned();
+    let text = std::fs::read_to_string(pid_file).map_err(|source| NotifyError::Unreadable { path: path(), source })?;
+    let pid = text.trim().parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| NotifyError::NoId { path: path(), text: text.trim().to_owned() })?;
+    kill_process(pid, Signal::HUP).map_err(|error| NotifyError::Unreachable { path: path(), pid, source: error.into() })
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    #[error("{}: {source}; does the gateway run with this --pid-file?", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{}: {text:?} is not a process id", path.display())]
+    NoId { path: PathBuf, text: String },
+    #[error("{}: process {pid} cannot be signalled: {source}; has the gateway stopped?", path.display())]
+    Unreachable { path: PathBuf, pid: Pid, source: io::Error },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> PublishError + use<> {
+    let path = path.to_owned();
+    move |source| PublishError { path, source }
+}
+
+fn text(documents: &[Document]) -> String {
+    let documents: Vec<_> = documents.iter().map(conf::render).collect();
+    format!("{MARK}\n{}", documents.join("---\n"))
+}
+
+fn is_ours(text: &str) -> bool {
+    text.lines().next() == Some(MARK)
+}
+
+/// The same for the same files, whoever wrote them and when.
+fn revision(texts: &BTreeMap<&str, String>) -> Document {
+    let all = texts.iter().flat_map(|(name, text)| [name.as_bytes(), b"\0", text.as_bytes(), b"\0"]).flatten();
+    let name = "doppel-adapter".parse().expect("a word is a name");
+    Document::Revision(Revision { name, revision: format!("{:016x}", fnv1a(all)) })
+}
+
+const MARK: &str = "# Written by doppel-adapter, which replaces and removes this file.";
+const REVISION_FILE: &str = "revision.yaml";
+const TEMPORARY: &str = ".doppel-tmp";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn documents(endpoint: &str) -> Vec<Document> {
+        let name = "default/pipy:8080".parse().unwrap();
+        let endpoints = vec![endpoint.parse().unwrap()];
+        vec![Document::Backend(conf::Backend { name, protocol: conf::Protocol::Http, endpoints })]
+    }
+
+    fn names(paths: &[PathBuf]) -> Vec<String> {
+        paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn only_what_differs_is_written_and_the_revision_is_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        let mut files = BTreeMap::from([
+            ("backend-default_pipy.yaml".to_owned(), documents("10.0.0.1:80")),
+            ("backend-default_other.yaml".to_owned(), documents("10.0.0.2:80")),
+        ]);
+        let publish = |files: &_| names(&directory.publish(files).unwrap().changed);
+        assert_eq!(publish(&files), ["backend-default_other.yaml", "backend-default_pipy.yaml", "revision.yaml"]);
+        assert_eq!(publish(&files), [""; 0]);
+        files.insert("backend-default_pipy.yaml".to_owned(), documents("10.0.0.3:80"));
+        assert_eq!(publish(&files), ["backend-default_pipy.yaml", "revision.yaml"]);
+        files.remove("backend-default_other.yaml");
+        assert_eq!(publish(&files), ["backend-default_other.yaml", "revision.yaml"]);
+    }
+
+    #[test]
+    fn what_is_published_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        directory.publish(&BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))])).unwrap();
+        let read = |name| conf::parse(&std::fs::read_to_string(folder.path().join(name)).unwrap());
+        let parsed = read("backend.yaml");
+        assert_eq!(parsed.problems, []);
+        assert_eq!(
+            parsed.documents.into_iter().map(|(_, document)| document).collect::<Vec<_>>(),
+            documents("10.0.0.1:80")
+        );
+        assert!(matches!(read(REVISION_FILE).documents[..], [(_, Document::Revision(_))]));
+    }
+
+    #[test]
+    fn files_of_others_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        for name in ["mine.yaml", "backend.yaml", "notes.txt"] {
+            std::fs::write(folder.path().join(name), "backend: {name: mine}\n").unwrap();
+        }
+        std::fs::write(folder.path().join("binary.yaml"), [0xff, 0xfe]).unwrap();
+        std::fs::write(folder.path().join(".old.yaml.doppel-tmp"), format!("{MARK}\n")).unwrap();
+        let files = BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))]);
+        let published = directory.publish(&files).unwrap();
+        assert_eq!(names(&published.in_the_way), ["backend.yaml"]);
+        assert_eq!(names(&published.changed), [".old.yaml.doppel-tmp", "revision.yaml"]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
+        assert_eq!(std::fs::read_to_string(folder.path().join("backend.yaml")).unwrap(), "backend: {name: mine}\n");
+    }
+
+    #[test]
+    fn a_pid_file_that_is_no_use_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.pid");
+        let message = || notify(&file).unwrap_err().to_string();
+        assert!(message().contains("does the gateway run with this --pid-file?"), "{}", message());
+        for text in ["", "x", "-1", "0"] {
+            std::fs::write(&file, text).unwrap();
+            assert!(message().contains("is not a process id"), "{}", message());
+        }
+        // No system gives out the largest number.
+        std::fs::write(&file, i32::MAX.to_string()).unwrap();
+        assert!(message().contains("has the gateway stopped?"), "{}", message());
     }
 }

@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use crate::api::ObjectRef;
 use crate::api::http_route::ParentRef;
+use crate::api::{ObjectKey, ObjectRef};
 
 /// The status of one object, as far as it is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,26 @@ pub struct Status {
     pub object: ObjectRef,
     pub content: Content,
 }
+
+impl Status {
+    /// As the object would be shown, with nothing but its status.
+    pub fn to_yaml(&self) -> String {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Object<'s> {
+            api_version: &'static str,
+            kind: &'static str,
+            metadata: &'s ObjectKey,
+            status: &'s Content,
+        }
+        let Self { object: ObjectRef { kind, key }, content } = self;
+        serde_saphyr::to_string(&Object { api_version: API_VERSION, kind, metadata: key, status: content })
+            .expect("statuses are maps with text keys, which YAML can always hold")
+    }
+}
+
+/// Only objects of the Gateway API have a status that is ours.
+const API_VERSION: &str = "gateway.networking.k8s.io/v1";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -97,4 +117,29 @@ pub struct Condition {
 pub enum Truth {
     True,
     False,
+}
+
+/// Why a condition does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+impl Condition {
+    /// A condition that holds unless there is a fault. The reason of one that holds is its own
+    /// name, which is the API's custom.
+    pub fn unless(fault: Option<&Fault>, kind: &'static str, generation: Option<i64>, good: impl Into<String>) -> Self {
+        let (status, reason, message) = match fault {
+            None => (Truth::True, kind, good.into()),
+            Some(fault) => (Truth::False, fault.reason, fault.message.clone()),
+        };
+        Self { kind, status, reason, message, observed_generation: generation }
+    }
 }

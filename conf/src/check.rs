@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use http::{HeaderName, StatusCode};
 
 use crate::{
-    Document, Filter, Key, Kind, Match, Name, PathMatch, PathModifier, Problem, Retry, Route, Rule, Target,
-    WeightedBackend, nearest,
+    Document, Filter, Key, Kind, Match, PathMatch, PathModifier, Problem, Retry, Route, Rule, Target, WeightedBackend,
+    nearest,
 };
 
-/// Everything that is wrong with a document, each with the field it concerns.
-pub(crate) fn document(document: &Document) -> Vec<String> {
+/// Everything that is wrong with a document, each with the field it concerns. Such a document is
+/// refused when it is read, so whoever makes one asks first.
+pub fn problems(document: &Document) -> Vec<String> {
     let mut found = Found::default();
     match document {
         Document::Route(route) => found.route(route),
@@ -26,13 +27,11 @@ pub fn dangling<'a>(documents: impl IntoIterator<Item = &'a Document> + Clone) -
     let known: HashSet<&Key> = keys.iter().collect();
     let mut problems = Vec::new();
     for (document, key) in documents.into_iter().zip(&keys) {
-        let Document::Route(route) = document else { continue };
-        for (field, kind, name) in references(route) {
-            let reference = Key { kind, name };
+        for (field, reference) in references(document) {
             if known.contains(&reference) {
                 continue;
             }
-            let names = keys.iter().filter(|key| key.kind == kind).map(|key| key.name.as_str());
+            let names = keys.iter().filter(|key| key.kind == reference.kind).map(|key| key.name.as_str());
             let hint = nearest(reference.name.as_str(), names).map(|near| format!("; is {near} meant?"));
             let message = format!("{field}: there is no {reference}{}", hint.unwrap_or_default());
             problems.push(Problem { location: None, document: Some(key.clone()), message });
@@ -41,15 +40,16 @@ pub fn dangling<'a>(documents: impl IntoIterator<Item = &'a Document> + Clone) -
     problems
 }
 
-/// Every reference of a route, with the field that holds it.
-fn references(route: &Route) -> Vec<(String, Kind, Name)> {
+/// Every reference of a document to another, with the field that holds it.
+pub fn references(document: &Document) -> Vec<(String, Key)> {
     let mut found = Vec::new();
+    let Document::Route(route) = document else { return found };
     for (i, name) in route.listeners.iter().enumerate() {
-        found.push((format!("listeners[{i}]"), Kind::Listener, name.clone()));
+        found.push((format!("listeners[{i}]"), Key { kind: Kind::Listener, name: name.clone() }));
     }
     let mut target = |field: String, target: &Target| {
         if let Target::Backend(name) = target {
-            found.push((field, Kind::Backend, name.clone()));
+            found.push((field, Key { kind: Kind::Backend, name: name.clone() }));
         }
     };
     let mirrors = |field: &str, filters: &[Filter], target: &mut dyn FnMut(String, &Target)| {

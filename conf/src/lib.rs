@@ -17,7 +17,7 @@ mod text;
 mod value;
 
 pub use backend::{Backend, Protocol, Target};
-pub use check::dangling;
+pub use check::{dangling, problems, references};
 pub use document::{Document, Key, Kind, Revision};
 pub use filter::{Filter, Header, HeaderModifier, Mirror, PathModifier, Redirect, RedirectStatus, Rewrite, Scheme};
 pub use listener::Listener;

@@ -27,7 +27,7 @@ pub fn parse(text: &str) -> Parsed {
             Ok(document) => {
                 let location = Location { line: first_line + lines_before_content(part), column: 1 };
                 let key = document.key();
-                let problems = check::document(&document);
+                let problems = check::problems(&document);
                 if problems.is_empty() {
                     parsed.documents.push((location, document));
                 }

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use kube::ResourceExt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -19,8 +20,9 @@ pub enum Object {
 }
 
 /// What an object of a known kind is found by. The namespace is empty for objects without one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ObjectKey {
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     pub name: String,
 }
@@ -49,6 +51,12 @@ impl fmt::Display for ObjectKey {
 pub struct ObjectRef {
     pub kind: &'static str,
     pub key: ObjectKey,
+}
+
+impl ObjectRef {
+    pub fn new(kind: &'static str, key: &ObjectKey) -> Self {
+        Self { kind, key: key.clone() }
+    }
 }
 
 impl fmt::Display for ObjectRef {

@@ -1,10 +1,22 @@
 //! Objects in, documents and statuses out: pure, total, and the same for every order of arrival.
 
-use std::collections::BTreeMap;
+mod attach;
+mod backend;
+mod class;
+mod filter;
+mod gateway;
+mod listener;
+mod name;
+mod route;
+mod rule;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use conf::Document;
+use conf::{Document, Key, Kind};
 
+use self::backend::Backends;
+use self::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 
@@ -15,11 +27,13 @@ pub struct Options {
     pub bind: IpAddr,
     /// The addresses that clients reach the gateway by, for the status of Gateways.
     pub addresses: Vec<String>,
+    /// The version of the installed Gateway API, when there is a cluster that has one.
+    pub bundle_version: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bind: Ipv4Addr::UNSPECIFIED.into(), addresses: Vec::new() }
+        Self { bind: Ipv4Addr::UNSPECIFIED.into(), addresses: Vec::new(), bundle_version: None }
     }
 }
 
@@ -31,12 +45,50 @@ pub struct Translation {
     pub statuses: Vec<Status>,
 }
 
+/// Never fails: what is wrong with an object becomes its status, and spoils nothing beside it.
+pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
+    let classes = class::ours(snapshot);
+    let mut gateways = gateway::ours(snapshot, &classes, options);
+    let mut backends = Backends::new(snapshot);
+    let mut translation = Translation::default();
+    let mut route_statuses = Vec::new();
+    for (key, route) in &snapshot.routes {
+        let Some(translated) = route::translate(key, route, &mut gateways, &snapshot.namespaces, &mut backends) else {
+            continue;
+        };
+        route_statuses.push(translated.status);
+        if let Some(document) = translated.document {
+            translation.add(name::file("route", key), Document::Route(document));
+        }
+    }
+    for (key, gateway) in &gateways {
+        for document in gateway.documents(options.bind) {
+            translation.add(name::file("listeners", key), document);
+        }
+    }
+    translation.add_backends(&backends);
+    let class_statuses = classes.iter().map(|(name, class)| class.status(name, options.bundle_version.as_deref()));
+    let gateway_statuses = gateways.values().map(Gateway::status);
+    translation.statuses = class_statuses.chain(gateway_statuses).chain(route_statuses).collect();
+    translation
+}
+
 impl Translation {
     pub fn documents(&self) -> impl Iterator<Item = &Document> + Clone {
         self.files.values().flatten()
     }
-}
 
-pub fn translate(_snapshot: &Snapshot, _options: &Options) -> Translation {
-    Translation::default()
+    fn add(&mut self, file: String, document: Document) {
+        self.files.entry(file).or_default().push(document);
+    }
+
+    /// Only those that a document refers to: routes that nobody serves have references too.
+    fn add_backends(&mut self, backends: &Backends<'_>) {
+        let references: BTreeSet<Key> =
+            self.documents().flat_map(conf::references).map(|(_, reference)| reference).collect();
+        let names = references.iter().filter(|key| key.kind == Kind::Backend).map(|key| &key.name);
+        for (service, backend) in names.filter_map(|name| backends.found(name)) {
+            self.add(name::file("backend", service), Document::Backend(backend.clone()));
+        }
+    }
 }

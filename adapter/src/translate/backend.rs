@@ -1,0 +1,174 @@
+//! References to Services: whether they may be followed, and which endpoints they lead to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use conf::{Backend, Name, Protocol, nearest};
+use k8s_openapi::api::core::v1::ServicePort;
+
+use super::name;
+use crate::api::http_route::BackendRef;
+use crate::api::{EndpointSlice, GROUP, ObjectKey, Service};
+use crate::snapshot::Snapshot;
+use crate::status::Fault;
+
+/// The backends that references lead to, made when they are first asked for.
+pub(super) struct Backends<'a> {
+    snapshot: &'a Snapshot,
+    slices: BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>,
+    found: BTreeMap<Name, (ObjectKey, Backend)>,
+}
+
+/// Who refers to a backend, as ReferenceGrants name it.
+#[derive(Clone, Copy)]
+pub(super) struct Referrer<'r> {
+    pub(super) kind: &'static str,
+    pub(super) namespace: &'r str,
+}
+
+impl<'a> Backends<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+        let mut slices: BTreeMap<ObjectKey, Vec<_>> = BTreeMap::new();
+        for (key, slice) in &snapshot.slices {
+            let labels = slice.metadata.labels.as_ref();
+            if let Some(service) = labels.and_then(|labels| labels.get("kubernetes.io/service-name")) {
+                slices.entry(ObjectKey::new(&key.namespace, service)).or_default().push(slice);
+            }
+        }
+        Self { snapshot, slices, found: BTreeMap::new() }
+    }
+
+    /// The backend that a reference leads to. Whether a thing exists is told only to those who may
+    /// refer to it.
+    pub(super) fn resolve(&mut self, referrer: Referrer<'_>, reference: &BackendRef) -> Result<Name, Fault> {
+        let (kind, group) = (&reference.kind, &reference.group);
+        if kind != "Service" || !group.is_empty() {
+            let group = if group.is_empty() { "core" } else { group };
+            let message = format!("{kind} {} of group {group} is no Service; refer to a Service", reference.name);
+            return Err(Fault::new("InvalidKind", message));
+        }
+        let namespace = reference.namespace.as_deref().unwrap_or(referrer.namespace);
+        let key = ObjectKey::new(namespace, &reference.name);
+        if namespace != referrer.namespace && !self.is_granted(referrer, &key) {
+            let message = format!(
+                "{} objects of namespace {} may not refer to Service {key}; a ReferenceGrant in namespace {namespace} would permit it",
+                referrer.kind, referrer.namespace
+            );
+            return Err(Fault::new("RefNotPermitted", message));
+        }
+        let service = self.service(&key)?;
+        let (number, port) = port(&key, service, reference.port)?;
+        let protocol = protocol(&key, port)?;
+        let name = name::backend(&key, number);
+        if !self.found.contains_key(&name) {
+            let endpoints = self.slices.get(&key).into_iter().flatten().flat_map(|slice| endpoints(slice, port));
+            let endpoints = endpoints.collect::<BTreeSet<_>>().into_iter().collect();
+            self.found.insert(name.clone(), (key, Backend { name: name.clone(), protocol, endpoints }));
+        }
+        Ok(name)
+    }
+
+    /// The backend of a name that was resolved, and the Service it comes from.
+    pub(super) fn found(&self, name: &Name) -> Option<&(ObjectKey, Backend)> {
+        self.found.get(name)
+    }
+
+    fn is_granted(&self, referrer: Referrer<'_>, service: &ObjectKey) -> bool {
+        let grants = self.snapshot.grants.iter().filter(|(key, _)| key.namespace == service.namespace);
+        grants.into_iter().any(|(_, grant)| {
+            let is_from =
+                grant.spec.from.iter().any(|from| {
+                    from.group == GROUP && from.kind == referrer.kind && from.namespace == referrer.namespace
+                });
+            let is_to = grant.spec.to.iter().any(|to| {
+                let names = to.name.as_deref().filter(|name| !name.is_empty());
+                to.group.is_empty() && to.kind == "Service" && names.is_none_or(|name| name == service.name)
+            });
+            is_from && is_to
+        })
+    }
+
+    fn service(&self, key: &ObjectKey) -> Result<&'a Service, Fault> {
+        if let Some(service) = self.snapshot.services.get(key) {
+            return match service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) {
+                Some("ExternalName") => Err(not_found(format!(
+                    "Service {key} is of type ExternalName, which has no endpoints; refer to one that selects pods or has EndpointSlices"
+                ))),
+                _ => Ok(service),
+            };
+        }
+        let neighbours = self.snapshot.services.keys().filter(|other| other.namespace == key.namespace);
+        let remedy = match nearest(&key.name, neighbours.map(|other| other.name.as_str())) {
+            Some(near) => format!("is {near} meant?"),
+            None => "create it or correct the reference".to_owned(),
+        };
+        Err(not_found(format!("Service {key} does not exist; {remedy}")))
+    }
+}
+
+fn not_found(message: String) -> Fault {
+    Fault::new("BackendNotFound", message)
+}
+
+fn port<'s>(key: &ObjectKey, service: &'s Service, number: Option<i32>) -> Result<(i32, &'s ServicePort), Fault> {
+    let ports = || service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let known = match ports().map(|port| port.port.to_string()).collect::<Vec<_>>() {
+        numbers if numbers.is_empty() => "it has none".to_owned(),
+        numbers => format!("it has {}", numbers.join(", ")),
+    };
+    let Some(number) = number else {
+        return Err(not_found(format!("the reference to Service {key} names no port; {known}")));
+    };
+    // A Service may have the same number once for TCP and once for UDP.
+    let of_number = || ports().filter(|port| port.port == number);
+    match of_number().find(|port| is_tcp(port.protocol.as_deref())) {
+        Some(port) => Ok((number, port)),
+        None => Err(match of_number().next().and_then(|port| port.protocol.as_deref()) {
+            Some(protocol) => Fault::new(
+                UNSUPPORTED_PROTOCOL,
+                format!("port {number} of Service {key} is for {protocol}, which carries no HTTP; refer to a TCP port"),
+            ),
+            None => not_found(format!("Service {key} has no port {number}; {known}")),
+        }),
+    }
+}
+
+fn is_tcp(protocol: Option<&str>) -> bool {
+    matches!(protocol, None | Some("" | "TCP"))
+}
+
+fn protocol(key: &ObjectKey, port: &ServicePort) -> Result<Protocol, Fault> {
+    match port.app_protocol.as_deref() {
+        None | Some("" | "http" | "kubernetes.io/ws") => Ok(Protocol::Http),
+        Some("kubernetes.io/h2c") => Ok(Protocol::H2c),
+        Some(other) => Err(Fault::new(
+            UNSUPPORTED_PROTOCOL,
+            format!(
+                "port {} of Service {key} has appProtocol {other}, which this controller does not speak; use http, kubernetes.io/h2c or kubernetes.io/ws",
+                port.port
+            ),
+        )),
+    }
+}
+
+/// The ready endpoints of a slice for a port of its Service: those are joined by the port's name,
+/// and the slice knows the number that the pods listen on.
+fn endpoints<'s>(slice: &'s EndpointSlice, port: &ServicePort) -> impl Iterator<Item = SocketAddr> + 's {
+    let named = |name: Option<&str>| name.unwrap_or_default() == port.name.as_deref().unwrap_or_default();
+    let number = slice
+        .ports
+        .iter()
+        .flatten()
+        .filter(|candidate| named(candidate.name.as_deref()) && is_tcp(candidate.protocol.as_deref()))
+        .find_map(|candidate| u16::try_from(candidate.port?).ok().filter(|number| *number != 0));
+    let ready = slice.endpoints.iter().filter(|endpoint| {
+        // Unknown counts as ready, says the API.
+        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
+    });
+    number.into_iter().flat_map(move |number| {
+        let addresses = ready.clone().flat_map(|endpoint| &endpoint.addresses);
+        addresses.filter_map(move |address| Some(SocketAddr::new(address.parse().ok()?, number)))
+    })
+}
+
+const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";

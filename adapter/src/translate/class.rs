@@ -1,0 +1,118 @@
+use std::collections::BTreeMap;
+
+use crate::api::{CONTROLLER_NAME, GatewayClass, ObjectKey, ObjectRef};
+use crate::snapshot::Snapshot;
+use crate::status::{Condition, Content, Fault, Feature, GatewayClassStatus, Status};
+
+/// A GatewayClass that names us as its controller.
+pub(super) struct Class<'a> {
+    object: &'a GatewayClass,
+    /// Why Gateways of it are not served.
+    pub(super) fault: Option<Fault>,
+}
+
+/// All of ours, by name. There may be several; those of other controllers are none of our business.
+pub(super) fn ours(snapshot: &Snapshot) -> BTreeMap<&str, Class<'_>> {
+    let ours = snapshot.classes.iter().filter(|(_, class)| class.spec.controller_name == CONTROLLER_NAME);
+    ours.map(|(key, object)| (key.name.as_str(), Class { object, fault: parameters_fault(&key.name, object) }))
+        .collect()
+}
+
+impl Class<'_> {
+    pub(super) fn status(&self, name: &str, bundle_version: Option<&str>) -> Status {
+        let generation = self.object.metadata.generation;
+        let good = format!("GatewayClass {name} is served by {CONTROLLER_NAME}");
+        let mut conditions = vec![Condition::unless(self.fault.as_ref(), "Accepted", generation, good)];
+        if let Some(version) = bundle_version {
+            let good = format!("the installed Gateway API is {version}, which this controller knows");
+            conditions.push(Condition::unless(version_fault(version).as_ref(), "SupportedVersion", generation, good));
+        }
+        Status {
+            object: ObjectRef::new("GatewayClass", &ObjectKey::new("", name)),
+            content: Content::GatewayClass(GatewayClassStatus {
+                conditions,
+                supported_features: FEATURES.map(|name| Feature { name }).to_vec(),
+            }),
+        }
+    }
+}
+
+fn parameters_fault(name: &str, class: &GatewayClass) -> Option<Fault> {
+    let reference = class.spec.parameters_ref.as_ref()?;
+    let (kind, parameters) = (&reference.kind, &reference.name);
+    Some(Fault::new(
+        "InvalidParameters",
+        format!(
+            "GatewayClass {name}: parametersRef names {kind} {parameters}, but this controller has no parameters; remove it"
+        ),
+    ))
+}
+
+fn version_fault(version: &str) -> Option<Fault> {
+    let minor = version.strip_prefix("v1.").and_then(|rest| rest.split('.').next()).and_then(|n| n.parse().ok());
+    if minor.is_some_and(|minor| KNOWN_MINORS.contains(&minor)) {
+        return None;
+    }
+    let (first, last) = (KNOWN_MINORS.start(), KNOWN_MINORS.end());
+    Some(Fault::new(
+        "UnsupportedVersion",
+        format!(
+            "the installed Gateway API is {version}, this controller knows v1.{first} to v1.{last}; fields that only others have are not read"
+        ),
+    ))
+}
+
+/// Minor versions of Gateway API v1 whose objects read the same to this controller.
+const KNOWN_MINORS: std::ops::RangeInclusive<u32> = 1..=6;
+
+/// What works, by the names that the conformance suite has for it, sorted as the API demands.
+const FEATURES: [&str; 29] = [
+    "Gateway",
+    "GatewayHTTPListenerIsolation",
+    "GatewayPort8080",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteDestinationPortMatching",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetry",
+    "HTTPRouteRetryConnectionError",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_sorted_and_distinct() {
+        assert!(FEATURES.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn versions_of_the_api_are_known_by_their_minor() {
+        for (version, known) in
+            [("v1.6.1", true), ("v1.1.0", true), ("v1.0.0", false), ("v1.7.0", false), ("v2.1.0", false), ("", false)]
+        {
+            assert_eq!(version_fault(version).is_none(), known, "{version}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use conf::{Hostname, Name};
+
+use super::name;
+use crate::api::gateways::GatewayListeners;
+use crate::api::{GROUP, ObjectKey};
+use crate::status::{Condition, Fault, ListenerStatus, RouteKind, Truth};
+
+/// A listener of a Gateway of ours, and what was found out about it.
+pub(super) struct Listener<'a> {
+    pub(super) spec: &'a GatewayListeners,
+    /// That of its document.
+    pub(super) name: Name,
+    pub(super) hostname: Option<Hostname>,
+    /// The kinds of routes that may attach; none where nothing can be served.
+    pub(super) kinds: Vec<RouteKind>,
+    /// Why it is not accepted.
+    pub(super) fault: Option<Fault>,
+    /// Other listeners of the same Gateway that it clashes with: then none of them is served.
+    conflict: Option<Fault>,
+    /// What it refers to and cannot have.
+    pub(super) unresolved: Option<Fault>,
+    /// The routes accepted by it.
+    pub(super) attached: BTreeSet<ObjectKey>,
+}
+
+/// The listeners of a Gateway, each looked at alone and then beside the others.
+pub(super) fn listeners<'a>(gateway: &ObjectKey, specs: &'a [GatewayListeners]) -> Vec<Listener<'a>> {
+    let mut listeners: Vec<_> = specs.iter().map(|spec| Listener::new(gateway, spec)).collect();
+    for listener in &mut listeners {
+        listener.conflict = conflict(listener.spec, specs);
+        if let Some(conflict) = &listener.conflict {
+            listener.fault.get_or_insert_with(|| conflict.clone());
+        }
+    }
+    listeners
+}
+
+impl<'a> Listener<'a> {
+    fn new(gateway: &ObjectKey, spec: &'a GatewayListeners) -> Self {
+        let (hostname, fault) = match hostname(spec) {
+            Ok(hostname) => (hostname, protocol_fault(spec)),
+            Err(fault) => (None, Some(fault)),
+        };
+        let (kinds, unresolved) = kinds(spec);
+        Self {
+            spec,
+            name: name::listener(gateway, &spec.name),
+            hostname,
+            kinds,
+            fault,
+            conflict: None,
+            unresolved,
+            attached: BTreeSet::new(),
+        }
+    }
+
+    /// Whether requests can be served on it, as far as it alone is concerned.
+    pub(super) fn is_usable(&self) -> bool {
+        self.fault.is_none() && !self.kinds.is_empty()
+    }
+
+    /// Takes its port for its Gateway, unless an older Gateway has it.
+    pub(super) fn claim_port<'k>(&mut self, gateway: &'k ObjectKey, ports: &mut BTreeMap<i32, &'k ObjectKey>) {
+        let port = self.spec.port;
+        let owner = *ports.entry(port).or_insert(gateway);
+        if owner != gateway {
+            self.fault = Some(Fault::new(
+                "PortUnavailable",
+                format!(
+                    "listener {}: port {port} belongs to Gateway {owner}, which is older; choose another port, or add the listener there",
+                    self.spec.name
+                ),
+            ));
+        }
+    }
+
+    /// `obstacle` is why nothing of its Gateway is served.
+    pub(super) fn status(&self, generation: Option<i64>, obstacle: Option<&Fault>) -> ListenerStatus {
+        let name = &self.spec.name;
+        let programmed = obstacle.or(self.fault.as_ref()).or(match self.kinds.is_empty() {
+            true => self.unresolved.as_ref(),
+            false => None,
+        });
+        let programmed = programmed.map(|fault| Fault::new("Invalid", fault.message.clone()));
+        let port = self.spec.port;
+        ListenerStatus {
+            name: name.clone(),
+            supported_kinds: self.kinds.clone(),
+            attached_routes: self.attached.len(),
+            conditions: vec![
+                Condition::unless(self.fault.as_ref(), "Accepted", generation, format!("listener {name} is valid")),
+                self.conflicted(generation),
+                Condition::unless(
+                    programmed.as_ref(),
+                    "Programmed",
+                    generation,
+                    format!("listener {name} is configured on port {port}"),
+                ),
+                Condition::unless(
+                    self.unresolved.as_ref(),
+                    "ResolvedRefs",
+                    generation,
+                    format!("everything that listener {name} refers to is there"),
+                ),
+            ],
+        }
+    }
+
+    /// The one condition that is better false.
+    fn conflicted(&self, generation: Option<i64>) -> Condition {
+        let (status, reason, message) = match &self.conflict {
+            Some(fault) => (Truth::True, fault.reason, fault.message.clone()),
+            None => {
+                let message = format!("listener {} clashes with no other of its Gateway", self.spec.name);
+                (Truth::False, "NoConflicts", message)
+            }
+        };
+        Condition { kind: "Conflicted", status, reason, message, observed_generation: generation }
+    }
+}
+
+fn hostname(spec: &GatewayListeners) -> Result<Option<Hostname>, Fault> {
+    let Some(text) = spec.hostname.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| Fault::new("UnsupportedValue", format!("listener {}: {error}", spec.name)))
+}
+
+fn protocol_fault(spec: &GatewayListeners) -> Option<Fault> {
+    let (name, protocol) = (&spec.name, &spec.protocol);
+    (protocol != "HTTP").then(|| {
+        Fault::new(
+            "UnsupportedProtocol",
+            format!("listener {name}: protocol {protocol} is not supported by this controller; use HTTP"),
+        )
+    })
+}
+
+/// The kinds that the protocol can serve and the listener allows; and those it allows in vain.
+fn kinds(spec: &GatewayListeners) -> (Vec<RouteKind>, Option<Fault>) {
+    let servable: &[RouteKind] = match spec.protocol.as_str() {
+        "HTTP" => &[HTTP_ROUTE],
+        _ => &[],
+    };
+    let allowed = spec.allowed_routes.as_ref().and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
+    if allowed.is_empty() || servable.is_empty() {
+        return (servable.to_vec(), None);
+    }
+    let group = |group: &Option<String>| group.clone().unwrap_or_else(|| GROUP.to_owned());
+    let is_servable = |kind: &RouteKind| allowed.iter().any(|a| a.kind == kind.kind && group(&a.group) == kind.group);
+    let kinds: Vec<_> = servable.iter().copied().filter(is_servable).collect();
+    let vain = |kind: &str, group: &str| !servable.iter().any(|s| s.kind == kind && s.group == group);
+    let vain: Vec<_> = allowed.iter().filter(|a| vain(&a.kind, &group(&a.group))).map(|a| a.kind.as_str()).collect();
+    let fault = (!vain.is_empty()).then(|| {
+        let known = servable.iter().map(|kind| kind.kind).collect::<Vec<_>>().join(", ");
+        Fault::new(
+            "InvalidRouteKinds",
+            format!(
+                "listener {}: allowedRoutes.kinds has {}, which protocol {} cannot serve here; it can serve {known}",
+                spec.name,
+                vain.join(", "),
+                spec.protocol
+            ),
+        )
+    });
+    (kinds, fault)
+}
+
+const HTTP_ROUTE: RouteKind = RouteKind { group: GROUP, kind: "HTTPRoute" };
+
+/// Listeners of one Gateway on one port must speak protocols that can be told apart from the first
+/// bytes, and hosts must tell apart those that speak the same. All that do not are at fault.
+fn conflict(spec: &GatewayListeners, all: &[GatewayListeners]) -> Option<Fault> {
+    let neighbours = || all.iter().filter(|other| other.name != spec.name && other.port == spec.port);
+    let (name, port) = (&spec.name, spec.port);
+    if let Some(other) = neighbours().find(|other| excludes(&spec.protocol, &other.protocol)) {
+        return Some(Fault::new(
+            "ProtocolConflict",
+            format!(
+                "listeners {name} ({}) and {} ({}) cannot share port {port}; give one of them another port",
+                spec.protocol, other.name, other.protocol
+            ),
+        ));
+    }
+    let host = |listener: &GatewayListeners| listener.hostname.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let other = neighbours().find(|other| other.protocol == spec.protocol && host(other) == host(spec))?;
+    let both = match host(spec).as_str() {
+        "" => "for all hosts".to_owned(),
+        host => format!("for {host}"),
+    };
+    Some(Fault::new(
+        "HostnameConflict",
+        format!(
+            "listeners {name} and {} are both {both} on port {port}; give one of them another hostname or port",
+            other.name
+        ),
+    ))
+}
+
+/// Whether two protocols cannot share a port. What we do not know, we do not blame.
+fn excludes(one: &str, other: &str) -> bool {
+    let class = |protocol| match protocol {
+        "HTTP" => Some(0),
+        "HTTPS" | "TLS" => Some(1),
+        "TCP" => Some(2),
+        // UDP has ports of its own.
+        _ => None,
+    };
+    class(one).zip(class(other)).is_some_and(|(one, other)| one != other)
+}
