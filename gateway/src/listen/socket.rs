@@ -1,0 +1,183 @@
+//! One address that connections are accepted on, and the connections that came in on it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use log::{debug, error, warn};
+use pingora_core::apps::{HttpServerApp, ServerApp};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::limit::{Connections, Slot};
+use super::opening::{self, Protocol};
+use super::wire::{gather, wire};
+
+/// What serves the connections of one socket, by protocol.
+pub(super) struct Entrances<A> {
+    pub(super) http1: Arc<A>,
+    pub(super) http2: Arc<A>,
+}
+
+/// How many connections the system may accept before we take them.
+const BACKLOG: u32 = 4096;
+
+/// How long a client may take for its first bytes: one for HTTP/1, the whole preface for HTTP/2.
+pub(super) const OPENING_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a client that has connected just before its socket closes may take to speak.
+const LAST_CALL: Duration = Duration::from_millis(100);
+
+/// How long a client may take to close its end after we have closed ours.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to wait when the system has no room for another connection.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often one socket may warn about clients it cannot take.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Binds an address; connections are taken by the system, and wait until they are accepted.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections that were closed a moment ago do not keep the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts connections until `stop`, tells `closed` when the port is free, and ends when the last
+/// connection has.
+pub(super) async fn serve<A>(
+    listener: TcpListener,
+    entrances: Entrances<A>,
+    limit: Arc<Connections>,
+    stop: watch::Receiver<bool>,
+    closed: oneshot::Sender<()>,
+) where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let address = listener.local_addr();
+    let mut socket = Socket { entrances: Arc::new(entrances), limit, stop, open: JoinSet::new(), warned: None };
+    let mut stopped = socket.stop.clone();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => socket.connect(stream, peer),
+                Err(error) => socket.refuse(&error).await,
+            },
+            Some(ended) = socket.open.join_next() => reap(ended),
+            () = told_to_stop(&mut stopped) => break,
+        }
+    }
+    // Closing the listener would reset what the system has accepted in our name.
+    for (stream, peer) in waiting(listener) {
+        socket.connect(stream, peer);
+    }
+    debug!("no longer listening on {address:?}");
+    let _ = closed.send(());
+    while let Some(ended) = socket.open.join_next().await {
+        reap(ended);
+    }
+}
+
+struct Socket<A> {
+    entrances: Arc<Entrances<A>>,
+    limit: Arc<Connections>,
+    stop: watch::Receiver<bool>,
+    open: JoinSet<()>,
+    warned: Option<Instant>,
+}
+
+impl<A: HttpServerApp + Send + Sync + 'static> Socket<A> {
+    fn connect(&mut self, stream: TcpStream, peer: SocketAddr) {
+        match self.limit.take() {
+            Some(slot) => {
+                let connection = connection(stream, peer, self.entrances.clone(), self.stop.clone(), slot);
+                self.open.spawn(connection);
+            }
+            None => self.warn(format_args!("closed the connection from {peer}: as many as may be open are")),
+        }
+    }
+
+    async fn refuse(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+        // The client is gone already.
+        if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+            return;
+        }
+        self.warn(format_args!("cannot accept connections: {error}"));
+        sleep(NO_ROOM_PAUSE).await;
+    }
+
+    fn warn(&mut self, message: std::fmt::Arguments<'_>) {
+        if self.warned.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
+            warn!("{message}");
+            self.warned = Some(Instant::now());
+        }
+    }
+}
+
+/// The connections that nobody has accepted yet. The listener is closed at the end.
+fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    let listener = listener.into_std().ok();
+    std::iter::from_fn(move || {
+        let (stream, peer) = listener.as_ref()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    })
+}
+
+fn reap(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!("serving a connection ended in a panic: {error}");
+    }
+}
+
+/// Serves one connection until it ends.
+async fn connection<A: HttpServerApp + Send + Sync + 'static>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    entrances: Arc<Entrances<A>>,
+    stop: watch::Receiver<bool>,
+    _slot: Slot,
+) {
+    // What is written is gathered already; a delay on top helps nobody.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let (mut incoming, outgoing) = stream.into_split();
+    let mut received = BytesMut::new();
+    let protocol = tokio::select! {
+        biased;
+        opened = timeout(OPENING_TIMEOUT, opening::read(&mut incoming, &mut received)) => match opened {
+            Ok(Ok(Some(protocol))) => protocol,
+            Ok(Ok(None) | Err(_)) => return,
+            Err(_) => return debug!("closed the silent connection from {peer}"),
+        },
+        () = last_call(stop.clone()) => return,
+    };
+    let entrance = match protocol {
+        Protocol::Http1 => &entrances.http1,
+        Protocol::Http2 => &entrances.http2,
+    };
+    let (wire, outlet) = wire(incoming, outgoing, received.freeze(), peer);
+    gather(&outlet, entrance.process_new(Box::new(wire), &stop)).await;
+    let _ = timeout(CLOSING_TIMEOUT, outlet.finish()).await;
+}
+
+async fn last_call(mut stop: watch::Receiver<bool>) {
+    told_to_stop(&mut stop).await;
+    sleep(LAST_CALL).await;
+}
+
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    // An error means that nobody can tell it any more, which is a stop too.
+    let _ = stop.wait_for(|stopping| *stopping).await;
+}

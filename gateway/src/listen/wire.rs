@@ -1,0 +1,352 @@
+//! A client's connection as Pingora sees it, with what is written to it gathered.
+//!
+//! Pingora writes an answer's head, its body and the end of it one by one. Its own listeners have a
+//! small buffer against that, which streams accepted elsewhere do not get, and which may hold back
+//! the head of an answer whose body is slow. Here small writes are gathered until the task of the
+//! connection has nothing more to do at once: [`gather`] then sends them in one call.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// One end of a connection for Pingora to own.
+pub(super) struct Wire {
+    /// What was read to find out the protocol, to be read again.
+    received: Bytes,
+    incoming: OwnedReadHalf,
+    outgoing: Arc<Mutex<Outgoing>>,
+    digest: Arc<SocketDigest>,
+}
+
+/// The same connection for the task that serves it.
+pub(super) struct Outlet(Arc<Mutex<Outgoing>>);
+
+struct Outgoing {
+    socket: OwnedWriteHalf,
+    unsent: BytesMut,
+    /// The client closed its end, or the connection broke.
+    ended: bool,
+}
+
+/// Writes that fit into this many bytes together are gathered. What is larger goes out with what
+/// is waiting in one call, without being copied.
+const GATHERED: usize = 8 << 10;
+
+/// Splits a connection from `peer`, of which `received` was read already.
+pub(super) fn wire(
+    incoming: OwnedReadHalf,
+    outgoing: OwnedWriteHalf,
+    received: Bytes,
+    peer: SocketAddr,
+) -> (Wire, Outlet) {
+    let digest = SocketDigest::from_raw_fd(AsRef::<TcpStream>::as_ref(&incoming).as_raw_fd());
+    // Known already, which saves asking the system.
+    let _ = digest.peer_addr.set(Some(peer.into()));
+    let outgoing = Arc::new(Mutex::new(Outgoing { socket: outgoing, unsent: BytesMut::new(), ended: false }));
+    let outlet = Outlet(outgoing.clone());
+    (Wire { received, incoming, outgoing, digest: Arc::new(digest) }, outlet)
+}
+
+/// Runs what serves a connection, and sends what it has written whenever it waits for something.
+pub(super) async fn gather<T>(outlet: &Outlet, serve: impl Future<Output = T>) -> T {
+    let mut serve = pin!(serve);
+    poll_fn(|context| {
+        let served = serve.as_mut().poll(context);
+        if served.is_pending() {
+            // Where the socket is full, the task is woken once it is not. Where it is broken,
+            // the next read or write finds that out.
+            let _ = lock(&outlet.0).poll_send(context);
+        }
+        served
+    })
+    .await
+}
+
+impl Outlet {
+    /// Ends a connection that is no longer served, so that the client gets all of the last answer:
+    /// closing a connection with unread bytes makes the system throw away what it has not sent.
+    pub(super) async fn finish(self) {
+        if lock(&self.0).ended || poll_fn(|context| lock(&self.0).poll_shutdown(context)).await.is_err() {
+            return;
+        }
+        let Ok(Outgoing { socket, .. }) =
+            Arc::try_unwrap(self.0).map(|outgoing| outgoing.into_inner().unwrap_or_else(PoisonError::into_inner))
+        else {
+            // Somebody else still has the connection, and will close it.
+            return;
+        };
+        let socket: &TcpStream = socket.as_ref();
+        let mut discarded = [0; 4096];
+        while socket.readable().await.is_ok() {
+            match socket.try_read(&mut discarded) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if self.unsent.len() + length <= GATHERED {
+            parts.iter().for_each(|part| self.unsent.extend_from_slice(part));
+            return Poll::Ready(Ok(length));
+        }
+        if let [part] = parts {
+            while !self.unsent.is_empty() {
+                let both = [IoSlice::new(&self.unsent), IoSlice::new(part)];
+                let sent = ready!(Pin::new(&mut self.socket).poll_write_vectored(context, &both))?;
+                let gathered = sent.min(self.unsent.len());
+                self.forget(gathered);
+                if sent > gathered {
+                    return Poll::Ready(Ok(sent - gathered));
+                }
+            }
+        } else {
+            ready!(self.poll_send(context))?;
+        }
+        Pin::new(&mut self.socket).poll_write_vectored(context, parts)
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            match ready!(Pin::new(&mut self.socket).poll_write(context, &self.unsent)) {
+                Ok(sent) => self.forget(sent),
+                Err(error) => {
+                    self.unsent = BytesMut::new();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    /// An idle connection keeps no buffer.
+    fn forget(&mut self, sent: usize) {
+        self.unsent.advance(sent);
+        if self.unsent.is_empty() {
+            self.unsent = BytesMut::new();
+        }
+    }
+}
+
+/// Only the task of the connection ever takes it.
+fn lock(outgoing: &Mutex<Outgoing>) -> MutexGuard<'_, Outgoing> {
+    outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.received.is_empty() {
+            let length = self.received.len().min(buffer.remaining());
+            buffer.put_slice(&self.received.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
+        let (room, before) = (buffer.remaining(), buffer.filled().len());
+        let read = ready!(Pin::new(&mut self.incoming).poll_read(context, buffer));
+        if read.is_err() || (room > 0 && buffer.filled().len() == before) {
+            lock(&self.outgoing).ended = true;
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        lock(&self.outgoing).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        lock(&self.outgoing).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Everything is sent as soon as the task waits; see [`gather`].
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.outgoing).poll_shutdown(context)
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("incoming", &self.incoming).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Wire {
+    async fn shutdown(&mut self) {
+        // A connection that is broken is shut down already.
+        let _ = poll_fn(|context| lock(&self.outgoing).poll_shutdown(context)).await;
+    }
+}
+
+impl UniqueID for Wire {
+    fn id(&self) -> i32 {
+        AsRef::<TcpStream>::as_ref(&self.incoming).as_raw_fd()
+    }
+}
+
+impl Ssl for Wire {}
+
+/// Not offered, so that Pingora does not look for the protocol itself.
+impl Peek for Wire {}
+
+impl GetTimingDigest for Wire {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Wire {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Wire {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.digest.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A connection: our end, for Pingora and for its task, and the client's.
+    async fn connection(received: &'static [u8]) -> (Wire, Outlet, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (stream, peer) = accepted.unwrap();
+        let (incoming, outgoing) = stream.into_split();
+        let (wire, outlet) = wire(incoming, outgoing, Bytes::from_static(received), peer);
+        (wire, outlet, client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn small_writes_are_sent_together_when_the_task_waits() {
+        let (mut wire, outlet, mut client) = connection(b"").await;
+        let gathered = outlet.0.clone();
+        let serve = async move {
+            wire.write_all(b"head").await.unwrap();
+            wire.flush().await.unwrap();
+            wire.write_all(b"body").await.unwrap();
+            assert_eq!(lock(&gathered).unsent, "headbody");
+            // Waits for the client, which waits for the answer.
+            assert_eq!(wire.read_u8().await.unwrap(), b'!');
+            assert_eq!(lock(&gathered).unsent.capacity(), 0);
+        };
+        let read = async {
+            let mut answer = [0; 8];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"headbody");
+            client.write_all(b"!").await.unwrap();
+        };
+        tokio::join!(gather(&outlet, serve), read);
+    }
+
+    #[tokio::test]
+    async fn writes_of_any_size_arrive_in_order_at_a_slow_client() {
+        let (mut wire, outlet, mut client) = connection(b"").await;
+        let sizes = || [1, 100, 8000, 200, 65536, 8192, 8193, 3, 1 << 20, 0, 8191, 2, 300_000, 7];
+        let expected: Vec<u8> = sizes().into_iter().zip(b'a'..).flat_map(|(size, byte)| vec![byte; size]).collect();
+        let serve = async move {
+            for (size, byte) in sizes().into_iter().zip(b'a'..) {
+                let bytes = vec![byte; size];
+                if size % 2 == 0 {
+                    wire.write_all(&bytes).await.unwrap();
+                    continue;
+                }
+                let mut written = 0;
+                while written < size {
+                    let middle = written + (size - written) / 3;
+                    let parts = [IoSlice::new(&bytes[written..middle]), IoSlice::new(&bytes[middle..])];
+                    written += wire.write_vectored(&parts).await.unwrap();
+                }
+            }
+        };
+        let sent = async {
+            gather(&outlet, serve).await;
+            outlet.finish().await;
+        };
+        let read = async {
+            let mut received = Vec::new();
+            let mut part = [0; 1000];
+            loop {
+                tokio::task::yield_now().await;
+                match client.read(&mut part).await.unwrap() {
+                    0 => break,
+                    length => received.extend_from_slice(&part[..length]),
+                }
+            }
+            assert!(received == expected, "{} bytes of {}", received.len(), expected.len());
+            drop(client);
+        };
+        tokio::join!(sent, read);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_already_is_read_again_first() {
+        let (mut wire, _outlet, mut client) = connection(b"first").await;
+        client.write_all(b" second").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut all = String::new();
+        wire.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "first second");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_closed_is_not_waited_for() {
+        let (mut wire, outlet, client) = connection(b"").await;
+        drop(client);
+        assert_eq!(wire.read(&mut [0; 8]).await.unwrap(), 0);
+        drop(wire);
+        outlet.finish().await;
+    }
+}
