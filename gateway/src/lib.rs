@@ -12,3 +12,4 @@ pub mod table;
 
 mod filter;
 mod listen;
+mod source;

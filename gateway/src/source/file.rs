@@ -1,0 +1,164 @@
+//! One file of documents.
+
+use std::fs::{self, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use conf::{Document, Key, Location, Problem};
+
+/// What a file held when it was read, and what stays in use although it holds it no longer.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// In the order of the file.
+    pub(super) documents: Vec<Placed>,
+    /// The last good versions of documents that cannot be used as they are now.
+    pub(super) kept: Vec<Placed>,
+    pub(super) problems: Vec<Problem>,
+    state: Option<State>,
+    /// Whether an equal state means equal contents; see [`SETTLING`].
+    settled: bool,
+}
+
+/// A document and where it begins.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) location: Location,
+    pub(super) key: Key,
+    pub(super) document: Arc<Document>,
+}
+
+/// What tells that a file was changed or replaced, without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// No file of documents is this large; one that is would only fill the memory. In bytes.
+const MAX_SIZE: u64 = 64 << 20;
+
+/// Systems count a file's times in steps of up to 10 ms. A file that was changed so short before it
+/// was read may be changed again without its times telling.
+const SETTLING: Duration = Duration::from_millis(50);
+
+impl File {
+    /// Reads a file again. `last_good` finds the version of a document that is in use.
+    pub(super) fn read(path: &Path, before: Option<&Self>, last_good: impl Fn(&Key) -> Option<Placed>) -> Self {
+        match Contents::read(path) {
+            Ok(contents) => Self::parse(path, contents, before, last_good),
+            Err(error) => Self {
+                kept: before.map(Self::in_use).unwrap_or_default(),
+                problems: vec![Problem { location: None, document: None, message: error.to_string() }],
+                ..Self::default()
+            },
+        }
+    }
+
+    /// Whether it may have been changed since it was read.
+    pub(super) fn is_stale(&self, state: Option<State>) -> bool {
+        !self.settled || self.differs(state)
+    }
+
+    /// Whether it certainly has been changed since it was read.
+    pub(super) fn differs(&self, state: Option<State>) -> bool {
+        self.state != state
+    }
+
+    fn parse(
+        path: &Path,
+        contents: Contents,
+        before: Option<&Self>,
+        last_good: impl Fn(&Key) -> Option<Placed>,
+    ) -> Self {
+        let Contents { state, settled, text } = contents;
+        let (documents, problems) = match text {
+            Ok(text) => {
+                let conf::Parsed { documents, problems } = conf::parse(&text);
+                let placed = |(location, document)| placed(path, location, document, before);
+                (documents.into_iter().map(placed).collect(), problems)
+            }
+            Err(problem) => (Vec::new(), vec![problem]),
+        };
+        let mut kept: Vec<Placed> = problems.iter().filter_map(|p| p.document.as_ref()).filter_map(last_good).collect();
+        if problems.iter().any(|problem| problem.document.is_none()) {
+            // It may be any of those that were here.
+            kept.extend(before.map(Self::in_use).unwrap_or_default());
+        }
+        Self { documents, kept, problems, state: Some(state), settled }
+    }
+
+    fn in_use(&self) -> Vec<Placed> {
+        self.documents.iter().chain(&self.kept).cloned().collect()
+    }
+}
+
+impl State {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+struct Contents {
+    state: State,
+    settled: bool,
+    text: Result<String, Problem>,
+}
+
+impl Contents {
+    fn read(path: &Path) -> io::Result<Self> {
+        let file = fs::File::open(path)?;
+        // Before the contents: a change while they are read shows at the next look.
+        let metadata = file.metadata()?;
+        let mut bytes = Vec::with_capacity(metadata.len().min(MAX_SIZE) as usize);
+        file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+        let text = if bytes.len() as u64 > MAX_SIZE {
+            let message = format!("the file is larger than {} MiB", MAX_SIZE >> 20);
+            Err(Problem { location: None, document: None, message })
+        } else {
+            String::from_utf8(bytes).map_err(|error| {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                Problem { location: Some(end_of(valid)), document: None, message: "the file is not UTF-8 text".into() }
+            })
+        };
+        let age = metadata.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+        Ok(Self { state: State::of(&metadata), settled: age.is_some_and(|age| age > SETTLING), text })
+    }
+}
+
+/// Equal to the version before, it is that version, so that it is known not to have changed.
+fn placed(path: &Path, location: Location, mut document: Document, before: Option<&File>) -> Placed {
+    if let Document::Route(route) = &mut document
+        && route.order.is_empty()
+    {
+        route.order = order(path, location);
+    }
+    let key = document.key();
+    let same = before
+        .and_then(|file| file.documents.iter().find(|placed| placed.key == key))
+        .filter(|placed| *placed.document == document);
+    let document = same.map_or_else(|| Arc::new(document), |placed| placed.document.clone());
+    Placed { location, key, document }
+}
+
+/// The order of documents as text: of files by name, and of documents in a file by place. The
+/// space comes before all that is usual in names.
+fn order(path: &Path, location: Location) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{name} {:08}", location.line)
+}
+
+fn end_of(text: &[u8]) -> Location {
+    let lines = text.iter().filter(|byte| **byte == b'\n').count();
+    let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    Location { line: lines as u64 + 1, column: String::from_utf8_lossy(last).chars().count() as u64 + 1 }
+}

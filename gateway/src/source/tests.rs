@@ -1,0 +1,286 @@
+use std::os::unix::fs::symlink;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A directory, and a source that reads it.
+struct Fixture {
+    directory: TempDir,
+    source: Source,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Source::new(directory.path().to_owned());
+        Self { directory, source }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// As the adapter does it.
+    fn replace(&self, name: &str, text: &str) {
+        self.write(".new", text);
+        fs::rename(self.path(".new"), self.path(name)).unwrap();
+    }
+
+    /// What changes with the next look: the names, with a minus if gone.
+    fn read(&mut self) -> String {
+        let told = |(key, document): Change| {
+            let gone = if document.is_none() { "-" } else { "" };
+            format!("{gone}{}", key.name)
+        };
+        self.source.read().unwrap().into_iter().map(told).collect::<Vec<_>>().join(" ")
+    }
+
+    fn live(&self) -> String {
+        let mut names: Vec<_> = self.source.live.keys().map(|key| key.name.to_string()).collect();
+        names.sort();
+        names.join(" ")
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.told(self.source.problems())
+    }
+
+    fn told(&self, problems: Vec<Problem>) -> Vec<String> {
+        let directory = format!("{}/", self.directory.path().display());
+        problems.iter().map(|problem| problem.to_string().replace(&directory, "")).collect()
+    }
+}
+
+fn backend(name: &str, port: u16) -> String {
+    format!("backend: {{name: {name}, endpoints: ['127.0.0.1:{port}']}}\n")
+}
+
+const BAD_A: &str = "backend:\n  name: a\n  endpoint: []\n";
+
+#[test]
+fn only_what_changed_is_told() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1) + "---\n" + &backend("b", 1));
+    fixture.write("2.yml", backend("c", 1));
+    assert_eq!(fixture.read(), "a b c");
+    assert_eq!(fixture.read(), "");
+    fixture.replace("1.yaml", &(backend("a", 1) + "---\n" + &backend("b", 2)));
+    assert_eq!(fixture.read(), "b");
+    fixture.replace("1.yaml", &(backend("b", 2) + "---\n" + &backend("d", 2)));
+    assert_eq!(fixture.read(), "-a d");
+    fs::remove_file(fixture.path("2.yml")).unwrap();
+    assert_eq!(fixture.read(), "-c");
+    assert_eq!(fixture.live(), "b d");
+}
+
+#[test]
+fn a_file_that_is_overwritten_in_place_with_as_many_bytes_is_read_again() {
+    let mut fixture = Fixture::new();
+    for port in 10..60 {
+        fixture.write("1.yaml", backend("a", port));
+        assert_eq!(fixture.read(), "a", "{port}");
+    }
+}
+
+#[test]
+fn hidden_files_other_files_and_directories_are_left_alone() {
+    let mut fixture = Fixture::new();
+    for name in [".a.yaml", "b.yaml~", "c.json", "yaml"] {
+        fixture.write(name, "not: [read");
+    }
+    fs::create_dir(fixture.path("d.yaml")).unwrap();
+    fixture.write("d.yaml/e.yaml", backend("e", 1));
+    symlink("nowhere", fixture.path("f.yaml")).unwrap();
+    assert_eq!(fixture.read(), "");
+    assert_eq!(fixture.problems(), [""; 0]);
+}
+
+#[test]
+fn a_mounted_config_map_is_followed_when_its_link_moves() {
+    let mut fixture = Fixture::new();
+    for (version, port) in [("..1", 1), ("..2", 2)] {
+        fs::create_dir(fixture.path(version)).unwrap();
+        fixture.write(&format!("{version}/a.yaml"), backend("a", port));
+    }
+    symlink("..1", fixture.path("..data")).unwrap();
+    symlink("..data/a.yaml", fixture.path("a.yaml")).unwrap();
+    assert_eq!(fixture.read(), "a");
+    symlink("..2", fixture.path("..new")).unwrap();
+    fs::rename(fixture.path("..new"), fixture.path("..data")).unwrap();
+    assert_eq!(fixture.read(), "a");
+}
+
+#[test]
+fn a_bad_document_keeps_its_last_good_version_and_its_neighbours_change() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1) + "---\n" + &backend("b", 1) + "---\n" + &backend("c", 1));
+    fixture.read();
+    fixture.replace("1.yaml", &format!("{BAD_A}---\n{}", backend("b", 2)));
+    assert_eq!(fixture.read(), "b -c");
+    assert_eq!(fixture.live(), "a b");
+    assert_eq!(fixture.problems(), ["1.yaml:3:3: backend a: unknown field endpoint; is endpoints meant?"]);
+    // The problem stays as long as the document does, and the version is kept as long.
+    fixture.replace("1.yaml", BAD_A);
+    assert_eq!(fixture.read(), "-b");
+    assert_eq!(fixture.problems().len(), 1);
+    fixture.replace("1.yaml", &backend("a", 3));
+    assert_eq!(fixture.read(), "a");
+    assert_eq!(fixture.problems(), [""; 0]);
+}
+
+#[test]
+fn a_bad_document_that_moved_keeps_its_last_good_version() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1));
+    fixture.read();
+    fs::remove_file(fixture.path("1.yaml")).unwrap();
+    fixture.write("2.yaml", BAD_A);
+    assert_eq!(fixture.read(), "");
+    assert_eq!(fixture.live(), "a");
+    fs::remove_file(fixture.path("2.yaml")).unwrap();
+    assert_eq!(fixture.read(), "-a");
+}
+
+#[test]
+fn a_bad_document_that_never_was_good_is_not_there() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", BAD_A.to_owned() + "---\n" + &backend("b", 1));
+    assert_eq!(fixture.read(), "b");
+}
+
+#[test]
+fn a_document_without_a_name_may_be_any_that_is_missing_in_its_file() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1) + "---\n" + &backend("b", 1));
+    fixture.write("2.yaml", backend("c", 1));
+    fixture.read();
+    fixture.replace("1.yaml", &(backend("a", 2) + "---\nbackend: [\n"));
+    fs::remove_file(fixture.path("2.yaml")).unwrap();
+    assert_eq!(fixture.read(), "a -c");
+    assert_eq!(fixture.live(), "a b");
+}
+
+#[test]
+fn a_file_that_is_not_text_or_too_large_keeps_all_of_its_documents() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1));
+    fixture.read();
+    fixture.write("1.yaml", b"backend:\n  name: \xff\n");
+    assert_eq!(fixture.read(), "");
+    assert_eq!(fixture.problems(), ["1.yaml:2:9: the file is not UTF-8 text"]);
+    fs::File::create(fixture.path("1.yaml")).unwrap().set_len(65 << 20).unwrap();
+    assert_eq!(fixture.read(), "");
+    assert_eq!(fixture.problems(), ["1.yaml: the file is larger than 64 MiB"]);
+    assert_eq!(fixture.live(), "a");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_keeps_all_of_its_documents_until_it_can() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1));
+    fixture.read();
+    fs::remove_file(fixture.path("1.yaml")).unwrap();
+    // Permissions do not stop every user; a link to itself does.
+    symlink("1.yaml", fixture.path("1.yaml")).unwrap();
+    assert_eq!(fixture.read(), "");
+    assert_eq!((fixture.live(), fixture.problems().len()), ("a".into(), 1));
+    fixture.replace("1.yaml", &backend("b", 1));
+    assert_eq!(fixture.read(), "-a b");
+    assert_eq!(fixture.problems(), [""; 0]);
+}
+
+#[test]
+fn the_first_of_two_documents_with_one_name_is_used() {
+    let mut fixture = Fixture::new();
+    fixture.write("2.yaml", backend("b", 1) + "---\n" + &backend("a", 2) + "---\n" + &backend("a", 3));
+    fixture.read();
+    assert_eq!(fixture.problems(), ["2.yaml:5:1: backend a: is also in 2.yaml:3, and that one is used"]);
+    fixture.write("1.yaml", backend("a", 1));
+    assert_eq!(fixture.read(), "a");
+    assert_eq!(
+        fixture.problems(),
+        [
+            "2.yaml:3:1: backend a: is also in 1.yaml:1, and that one is used",
+            "2.yaml:5:1: backend a: is also in 1.yaml:1, and that one is used"
+        ]
+    );
+    fs::remove_file(fixture.path("1.yaml")).unwrap();
+    assert_eq!(fixture.read(), "a");
+}
+
+#[test]
+fn a_version_that_is_only_kept_gives_way_to_a_good_document() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1));
+    fixture.read();
+    fixture.replace("1.yaml", BAD_A);
+    fixture.write("2.yaml", backend("a", 2));
+    assert_eq!(fixture.read(), "a");
+    assert_eq!(fixture.problems().len(), 1);
+}
+
+#[test]
+fn a_directory_that_is_gone_changes_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1));
+    fixture.read();
+    let elsewhere = fixture.path("").with_extension("elsewhere");
+    fs::rename(fixture.directory.path(), &elsewhere).unwrap();
+    let error = fixture.source.read().unwrap_err();
+    assert!(error.to_string().starts_with("cannot read /"), "{error}");
+    assert_eq!(fixture.live(), "a");
+    fs::rename(&elsewhere, fixture.directory.path()).unwrap();
+    assert_eq!(fixture.read(), "");
+}
+
+#[test]
+fn a_single_file_is_read_whatever_its_name() {
+    let fixture = Fixture::new();
+    fixture.write("a.conf", backend("a", 1));
+    let mut source = Source::new(fixture.path("a.conf"));
+    assert_eq!(source.read().unwrap().len(), 1);
+    assert!(Source::new(fixture.path("nothing")).read().is_err());
+}
+
+#[test]
+fn routes_without_an_order_go_by_file_and_place() {
+    let mut fixture = Fixture::new();
+    let route = |name: &str| format!("route: {{name: {name}, listeners: [l], rules: [{{}}]}}\n");
+    fixture.write("10.yaml", route("d") + "---\n" + &route("c"));
+    fixture.write("1.yaml", route("b") + &"\n".repeat(20) + "---\n" + &route("a"));
+    fixture.write("0.yaml", "route: {name: e, order: own, listeners: [l], rules: [{}]}\n");
+    let mut orders: Vec<(String, String)> = Vec::new();
+    for (key, document) in fixture.source.read().unwrap() {
+        let Some(Document::Route(route)) = document else { panic!("{key}") };
+        orders.push((route.order, key.name.to_string()));
+    }
+    orders.sort();
+    let names: Vec<_> = orders.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names, ["b", "a", "d", "c", "e"]);
+}
+
+#[test]
+fn dangling_references_are_told_with_the_place_of_their_document() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("cart", 1) + "---\nlistener: {name: l, address: '127.0.0.1:0'}\n");
+    fixture.write("2.yaml", "\n\nroute:\n  name: r\n  listeners: [l]\n  rules:\n  - backends: [{backend: carts}]\n");
+    fixture.read();
+    assert_eq!(
+        fixture.told(fixture.source.dangling()),
+        ["2.yaml:3:1: route r: rules[0].backends[0]: there is no backend carts; is cart meant?"]
+    );
+}
+
+#[test]
+fn revisions_and_counts_are_those_of_the_live_documents() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", "revision: {name: adapter, revision: '7'}\n---\n".to_owned() + &backend("a", 1));
+    fixture.read();
+    assert_eq!(fixture.source.revisions(), BTreeMap::from([("adapter".parse().unwrap(), "7".to_owned())]));
+    assert_eq!(Kind::ALL.map(|kind| fixture.source.count(kind)), [0, 0, 1, 1]);
+}
