@@ -7,9 +7,13 @@ pub mod access_log;
 pub mod app;
 pub mod metrics;
 pub mod mirror;
+pub mod offline;
 pub mod proxy;
 pub mod table;
 
+mod admin;
 mod filter;
 mod listen;
+mod reload;
+mod report;
 mod source;

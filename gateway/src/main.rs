@@ -1,1 +1,132 @@
-fn main() {}
+//! Flags, runtime and signals; everything else is in the library.
+
+mod cli;
+mod log;
+mod pid_file;
+
+use std::process::ExitCode;
+
+use ::log::{error, info, warn};
+use anyhow::Context;
+use clap::Parser;
+use gateway::app::Gateway;
+use gateway::offline::Offline;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use cli::{Cli, Command, Explain, Serve};
+use pid_file::PidFile;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let Cli { command, serve } = Cli::parse();
+    let done = match command {
+        Some(Command::Explain(explain)) => self::explain(&explain),
+        None if serve.check => check(serve),
+        None => self::serve(&serve),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("doppel-gateway: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn check(serve: Serve) -> anyhow::Result<ExitCode> {
+    let offline = Offline::read(serve.settings().config)?;
+    let problems = offline.problems();
+    for problem in &problems {
+        println!("{problem}");
+    }
+    if problems.is_empty() {
+        println!("no problems: {}", offline.summary());
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn explain(explain: &Explain) -> anyhow::Result<ExitCode> {
+    let offline = Offline::read(explain.config.clone())?;
+    for problem in offline.problems() {
+        eprintln!("{problem}");
+    }
+    print!("{}", offline.explain(explain.listener.as_ref(), &explain.request()?)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
+    log::start(serve.log_level);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(serve.threads())
+        .enable_all()
+        .build()
+        .context("cannot start threads")?
+        .block_on(run(serve))
+}
+
+async fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
+    // First of all: a SIGHUP that comes before would end the process.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    let mut stop = Stop::install().context("cannot handle SIGTERM and SIGINT")?;
+    let _pid_file = match &serve.pid_file {
+        Some(path) => {
+            let file = PidFile::write(path.clone());
+            Some(file.with_context(|| format!("cannot write the process id to {}", path.display()))?)
+        }
+        None => None,
+    };
+    raise_file_limit();
+
+    let mut gateway = tokio::select! {
+        gateway = Gateway::start(serve.settings()) => gateway?,
+        () = stop.ordered() => return Ok(ExitCode::SUCCESS),
+    };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => gateway.request_reload(),
+            () = stop.ordered() => break,
+            reason = gateway.failed() => {
+                error!("{reason}");
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    tokio::select! {
+        () = gateway.shutdown() => Ok(ExitCode::SUCCESS),
+        () = stop.ordered() => {
+            warn!("stopped before everything had ended");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// The signals that end the program.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns with the next of them.
+    async fn ordered(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => info!("SIGTERM"),
+            _ = self.interrupt.recv() => info!("SIGINT"),
+        }
+    }
+}
+
+/// Every connection takes a file, with its way to the backend two; many systems allow 1024 unless a
+/// program asks for more.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!("cannot raise the number of files that may be open: {error}");
+    }
+}

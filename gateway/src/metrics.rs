@@ -4,10 +4,14 @@
 //! number of series is bounded by the configuration. Handles are looked up once, when a table is
 //! compiled; the request path only adds to them.
 
+mod program;
+
 use std::time::Duration;
 
 use http::StatusCode;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+
+pub(crate) use program::{Program, Reload};
 
 /// The registry that all parts of one gateway register with, and that `/metrics` shows. Each
 /// gateway has its own, so that several can run in one process.

@@ -1,0 +1,104 @@
+use conf::Kind;
+use prometheus::core::Collector;
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// What the program tells about itself: its configuration, its connections, its log.
+pub(crate) struct Program {
+    reloads: IntCounterVec,
+    pub(crate) problems: IntGauge,
+    pub(crate) warnings: IntGauge,
+    documents: IntGaugeVec,
+    pub(crate) reload_time: Gauge,
+    pub(crate) reload_duration: Gauge,
+    pub(crate) open_connections: IntGauge,
+    pub(crate) refused_connections: IntCounter,
+    pub(crate) dropped_rows: IntCounter,
+}
+
+/// What became of a reload; the label `result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    Complete,
+    /// Some documents or sockets are as they were before.
+    WithProblems,
+    /// Everything is as it was before.
+    Failed,
+}
+
+impl Program {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let reloads = Opts::new("doppel_config_reloads_total", "How often the configuration was read, by result.");
+        let documents = Opts::new("doppel_config_documents", "Documents in use, by kind.");
+        Self {
+            reloads: register(registry, IntCounterVec::new(reloads, &["result"])),
+            problems: register(
+                registry,
+                IntGauge::new(
+                    "doppel_config_problems",
+                    "What keeps a document or socket from being as the files want it.",
+                ),
+            ),
+            warnings: register(
+                registry,
+                IntGauge::new("doppel_config_warnings", "References to documents that do not exist."),
+            ),
+            documents: register(registry, IntGaugeVec::new(documents, &["kind"])),
+            reload_time: register(
+                registry,
+                Gauge::new(
+                    "doppel_config_last_reload_timestamp_seconds",
+                    "When the configuration was read last, in seconds since 1970.",
+                ),
+            ),
+            reload_duration: register(
+                registry,
+                Gauge::new(
+                    "doppel_config_last_reload_duration_seconds",
+                    "How long it took to make the configuration live the last time.",
+                ),
+            ),
+            open_connections: register(
+                registry,
+                IntGauge::new("doppel_connections_open", "Open connections of clients."),
+            ),
+            refused_connections: register(
+                registry,
+                IntCounter::new(
+                    "doppel_connections_refused_total",
+                    "Connections closed because as many as may be were open.",
+                ),
+            ),
+            dropped_rows: register(
+                registry,
+                IntCounter::new(
+                    "doppel_access_log_dropped_total",
+                    "Rows of the access log that its reader was too slow for.",
+                ),
+            ),
+        }
+    }
+
+    pub(crate) fn reloaded(&self, result: Reload) {
+        self.reloads.with_label_values(&[result.as_str()]).inc();
+    }
+
+    pub(crate) fn documents(&self, kind: Kind, count: usize) {
+        self.documents.with_label_values(&[kind.as_str()]).set(count as i64);
+    }
+}
+
+impl Reload {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::WithProblems => "with_problems",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: prometheus::Result<C>) -> C {
+    let collector = collector.expect("the name and labels are constants");
+    registry.register(Box::new(collector.clone())).expect("each name is registered once");
+    collector
+}
