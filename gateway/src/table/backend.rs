@@ -1,7 +1,11 @@
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use conf::{Name, Protocol};
+
+use super::shared::SharedVec;
 
 /// Where requests go: the endpoints of one name, and whose turn it is.
 #[derive(Debug)]
@@ -89,12 +93,163 @@ impl Clone for Turns {
 }
 
 /// The place of a backend in one [`Table`](super::Table). It stays the same while any rule refers
-/// to it, so that new endpoints change no rule; look it up in the table that the rule came from.
+/// to it, so that new endpoints change no rule. Places are given anew once nobody refers to them:
+/// an id means something only in the table that its rule came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BackendId(u32);
 
 impl BackendId {
     pub(super) fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// Which backend has which place: every backend that a document defines or a rule refers to.
+#[derive(Default)]
+pub(super) struct Places {
+    by_name: HashMap<Name, Place>,
+    free: Vec<BackendId>,
+}
+
+struct Place {
+    id: BackendId,
+    /// How many times rules refer to it.
+    references: usize,
+}
+
+pub(super) type List = SharedVec<Arc<Backend>>;
+
+impl Places {
+    /// The document of a backend changed, appeared or, if there is none, went away.
+    pub(super) fn define(&mut self, list: &mut List, name: &Name, document: Option<&conf::Backend>) {
+        match document {
+            Some(document) => {
+                let id = self.place(list, name).id;
+                let before = list.get(id.index()).expect("places are in the list");
+                let backend = Backend::new(document, Some(before));
+                list.set(id.index(), Arc::new(backend));
+            }
+            None => {
+                if let Some(place) = self.by_name.get(name) {
+                    list.set(place.id.index(), Arc::new(Backend::missing(name.clone())));
+                    self.vacate_unused(list, name);
+                }
+            }
+        }
+    }
+
+    /// A rule begins to refer to a backend, which need not be defined.
+    pub(super) fn refer(&mut self, list: &mut List, name: &Name) -> BackendId {
+        let place = self.place(list, name);
+        place.references += 1;
+        place.id
+    }
+
+    /// A rule no longer refers to a backend.
+    pub(super) fn release(&mut self, list: &List, name: &Name) {
+        let place = self.by_name.get_mut(name).expect("what is released was referred to");
+        place.references -= 1;
+        self.vacate_unused(list, name);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    fn place(&mut self, list: &mut List, name: &Name) -> &mut Place {
+        let Self { by_name, free } = self;
+        by_name.entry(name.clone()).or_insert_with(|| {
+            let backend = Arc::new(Backend::missing(name.clone()));
+            let id = match free.pop() {
+                Some(id) => {
+                    list.set(id.index(), backend);
+                    id
+                }
+                None => {
+                    list.push(backend);
+                    BackendId(u32::try_from(list.len() - 1).expect("four billion backends do not fit in memory"))
+                }
+            };
+            Place { id, references: 0 }
+        })
+    }
+
+    fn vacate_unused(&mut self, list: &List, name: &Name) {
+        let Some(place) = self.by_name.get(name) else { return };
+        if place.references == 0 && list.get(place.id.index()).is_some_and(|backend| backend.is_missing()) {
+            self.free.push(place.id);
+            self.by_name.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn document(backend: &str, ports: &[u16]) -> conf::Backend {
+        let endpoints = ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect();
+        conf::Backend { name: name(backend), protocol: Protocol::Http, endpoints }
+    }
+
+    fn ports(backend: &Backend, count: usize) -> Vec<u16> {
+        (0..count).map(|_| backend.next_endpoint().unwrap().port()).collect()
+    }
+
+    #[test]
+    fn endpoints_take_turns_and_mirrors_have_their_own() {
+        let backend = Backend::new(&document("a", &[1, 2, 3]), None);
+        assert_eq!(ports(&backend, 2), [1, 2]);
+        assert_eq!(backend.next_mirror_endpoint().unwrap().port(), 1);
+        assert_eq!(ports(&backend, 2), [3, 1]);
+        assert_eq!(backend.next_mirror_endpoint().unwrap().port(), 2);
+        let empty = Backend::new(&document("a", &[]), None);
+        assert!(empty.next_endpoint().is_none() && empty.next_mirror_endpoint().is_none() && !empty.is_missing());
+    }
+
+    #[test]
+    fn turns_go_on_when_endpoints_change() {
+        let (mut places, mut list) = (Places::default(), List::default());
+        let a = places.refer(&mut list, &name("a"));
+        let backend = |list: &List| Arc::clone(list.get(a.index()).unwrap());
+        assert!(backend(&list).is_missing() && backend(&list).next_endpoint().is_none());
+        places.define(&mut list, &name("a"), Some(&document("a", &[1, 2])));
+        assert_eq!(ports(&backend(&list), 1), [1]);
+        places.define(&mut list, &name("a"), Some(&document("a", &[1, 2, 3])));
+        assert_eq!(ports(&backend(&list), 3), [2, 3, 1]);
+        places.define(&mut list, &name("a"), None);
+        assert!(backend(&list).is_missing());
+        assert_eq!(backend(&list).name, name("a"));
+    }
+
+    #[test]
+    fn places_are_given_anew_once_nobody_needs_them() {
+        let (mut places, mut list) = (Places::default(), List::default());
+        let kept = places.refer(&mut list, &name("kept"));
+        for round in 0..1000 {
+            let churning = name(&format!("b{round}"));
+            let id = places.refer(&mut list, &churning);
+            assert_eq!(places.refer(&mut list, &churning), id);
+            places.define(&mut list, &churning, Some(&document(churning.as_str(), &[1])));
+            places.release(&list, &churning);
+            // In every order: the document goes first, or the last reference.
+            if round % 2 == 0 {
+                places.define(&mut list, &churning, None);
+                assert_eq!(list.get(id.index()).unwrap().name, churning);
+                places.release(&list, &churning);
+            } else {
+                places.release(&list, &churning);
+                assert!(!list.get(id.index()).unwrap().is_missing());
+                places.define(&mut list, &churning, None);
+            }
+        }
+        places.define(&mut list, &name("never-there"), None);
+        assert_eq!((list.len(), places.by_name.len(), places.free.len()), (2, 1, 1));
+        assert_eq!(list.get(kept.index()).unwrap().name, name("kept"));
     }
 }

@@ -1,11 +1,10 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use conf::{Fraction, HeaderModifier, Name, Redirect, Retry, Rewrite};
 
 use super::BackendId;
-use super::balance::Backends;
+use super::balance::{Backends, SAMPLES, Sequence};
 use crate::metrics::Requests;
 use crate::mirror::{Account, Receiver};
 
@@ -21,14 +20,15 @@ pub struct Rule {
     pub retry: Option<Retry>,
     /// The counters of the route.
     pub requests: Arc<Requests>,
-    draws: AtomicU64,
+    pub(super) samples: Sequence<SAMPLES>,
 }
 
 impl Rule {
     /// Uniform over all of `u64`; one draw per request decides all its mirrors, so that smaller
-    /// samples lie within larger ones.
+    /// samples lie within larger ones. Even among every second or third request, and among those
+    /// that went to the same backend.
     pub fn draw(&self) -> u64 {
-        self.draws.fetch_add(1, Relaxed)
+        self.samples.draw()
     }
 }
 
@@ -62,4 +62,12 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// For each attempt at a backend, from its choice to the end of its answer.
     pub backend_request: Option<Duration>,
+}
+
+impl Timeouts {
+    pub(super) fn new(document: conf::Timeouts) -> Self {
+        let conf::Timeouts { request, backend_request } = document;
+        let limit = |duration: Option<conf::Duration>| duration.filter(|d| !d.is_zero()).map(conf::Duration::as_std);
+        Self { request: limit(request), backend_request: limit(backend_request) }
+    }
 }
