@@ -1,5 +1,8 @@
 //! The whole program but for flags, runtime and signals.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -195,7 +198,10 @@ async fn listen_for_admin(
     listeners.settle(&wanted).await;
     let bound = listeners.open().map(|(_, local)| local).next();
     match (bound, listeners.failed().get(&address)) {
-        (Some(local), _) => Ok((local, listeners)),
+        (Some(local), _) => {
+            info!("the admin address is http://{local}/");
+            Ok((local, listeners))
+        }
         (None, Some(reason)) => bail!("admin: {reason}"),
         (None, None) => bail!("admin: cannot listen on {address}"),
     }
