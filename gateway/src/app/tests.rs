@@ -70,7 +70,7 @@ async fn a_bad_document_is_reported_and_its_last_good_version_served() {
 
     fixture.write("route.yaml", &redirect("two.example").replace("rules", "rule"));
     let report = gateway.reload().await;
-    assert_eq!(fixture.problems(&report), ["route.yaml:1:36: route r: unknown field rule; is rules meant?"]);
+    assert_eq!(fixture.problems(&report), ["route.yaml:1:36: unknown field rule; is rules meant?"]);
     assert!(redirected_to(&gateway, "one.example").await);
 
     fixture.write("route.yaml", &redirect("two.example"));
