@@ -133,6 +133,15 @@ async fn what_is_not_a_preface_is_served_at_once() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_closed_its_end_gets_its_answer() {
+    let mut fixture = Fixture::new(10);
+    let address = fixture.listen_anywhere().await;
+    let mut stream = connect(address, b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    stream.shutdown().await.unwrap();
+    assert!(answer(&mut stream).await.ends_with("HTTP/1.1 /x"));
+}
+
+#[tokio::test]
 async fn half_a_preface_gets_no_answer() {
     let mut fixture = Fixture::new(10);
     let address = fixture.listen_anywhere().await;

@@ -81,7 +81,9 @@ impl Outlet {
     /// Ends a connection that is no longer served, so that the client gets all of the last answer:
     /// closing a connection with unread bytes makes the system throw away what it has not sent.
     pub(super) async fn finish(self) {
-        if lock(&self.0).ended || poll_fn(|context| lock(&self.0).poll_shutdown(context)).await.is_err() {
+        let sent = poll_fn(|context| lock(&self.0).poll_shutdown(context)).await;
+        // A client that has closed its end sends nothing more that could stand in the way.
+        if sent.is_err() || lock(&self.0).ended {
             return;
         }
         let Ok(Outgoing { socket, .. }) =
@@ -342,11 +344,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_has_closed_is_not_waited_for() {
-        let (mut wire, outlet, client) = connection(b"").await;
-        drop(client);
+    async fn a_client_that_has_closed_its_end_gets_what_is_left_and_is_not_waited_for() {
+        let (mut wire, outlet, mut client) = connection(b"").await;
+        client.shutdown().await.unwrap();
         assert_eq!(wire.read(&mut [0; 8]).await.unwrap(), 0);
+        wire.write_all(b"the end").await.unwrap();
         drop(wire);
         outlet.finish().await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "the end");
     }
 }
