@@ -199,3 +199,104 @@ impl Entrance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::testing::{SOCKET, Sent, changes, compile, compiler};
+    use crate::table::{ChoiceTarget, Rule};
+
+    const SHOP: &str = "
+listener: {name: web, address: '127.0.0.1:80'}
+---
+backend: {name: cart, endpoints: ['127.0.0.1:1', '127.0.0.1:2']}
+---
+route: {name: shop, listeners: [web], rules: [{backends: [{backend: cart}]}]}
+---
+route: {name: other, listeners: [web], hostnames: [other.com], rules: [{backends: [{backend: cart}]}]}
+";
+
+    fn rule<'t>(table: &'t Table, host: &str) -> &'t Arc<Rule> {
+        table.find(SOCKET, &Sent::get(host, "/").request()).unwrap().rule
+    }
+
+    fn next_port(table: &Table, host: &str) -> Option<u16> {
+        match rule(table, host).backends.choose().unwrap().target {
+            ChoiceTarget::Backend(id) => table.backend(id).next_endpoint().map(|endpoint| endpoint.port()),
+            ChoiceTarget::Invalid(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_changed_backend_changes_no_rule() {
+        let mut compiler = compiler();
+        let (before, _) = compiler.apply(changes(SHOP));
+        let (after, _) = compiler.apply(changes("backend: {name: cart, endpoints: ['127.0.0.1:3']}"));
+        assert!(Arc::ptr_eq(rule(&before, "a.com"), rule(&after, "a.com")));
+        assert_eq!((next_port(&before, "a.com"), next_port(&after, "a.com")), (Some(1), Some(3)));
+    }
+
+    #[test]
+    fn a_changed_route_changes_no_other_and_no_turns() {
+        let mut compiler = compiler();
+        let (before, _) = compiler.apply(changes(SHOP));
+        assert_eq!(next_port(&before, "a.com"), Some(1));
+        let change = "route: {name: shop, listeners: [web], rules: [{name: new, backends: [{backend: cart}]}]}";
+        let (after, _) = compiler.apply(changes(change));
+        assert!(!Arc::ptr_eq(rule(&before, "a.com"), rule(&after, "a.com")));
+        assert!(Arc::ptr_eq(rule(&before, "other.com"), rule(&after, "other.com")));
+        assert_eq!(next_port(&after, "a.com"), Some(2));
+        assert_eq!(next_port(&after, "other.com"), Some(1));
+    }
+
+    #[test]
+    fn a_backend_that_went_away_is_missing_until_it_is_back() {
+        let mut compiler = compiler();
+        let (table, _) = compiler.apply(changes(SHOP));
+        assert_eq!(next_port(&table, "a.com"), Some(1));
+        let (table, _) = compiler.apply([(Key { kind: Kind::Backend, name: "cart".parse().unwrap() }, None)]);
+        assert_eq!(next_port(&table, "a.com"), None);
+        let (table, _) = compiler.apply(changes("backend: {name: cart, endpoints: ['127.0.0.1:3']}"));
+        assert_eq!(next_port(&table, "a.com"), Some(3));
+    }
+
+    #[test]
+    fn of_two_listeners_for_the_same_hosts_the_first_by_name_serves() {
+        let documents = "
+listener: {name: b, address: '127.0.0.1:80', hostname: a.com}
+---
+route: {name: of-a, listeners: [a], rules: [{}]}
+---
+route: {name: of-b, listeners: [b], rules: [{}]}
+";
+        let mut compiler = compiler();
+        let answering = |table: &Table| rule(table, "a.com").route.to_string();
+        let (table, problems) = compiler.apply(changes(documents));
+        assert_eq!((answering(&table), problems), ("of-b".into(), vec![]));
+        let (table, problems) =
+            compiler.apply(changes("listener: {name: a, address: '127.0.0.1:80', hostname: a.com}"));
+        assert_eq!(answering(&table), "of-a");
+        let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        let expected = "listener b: address: 127.0.0.1:80 for hostname a.com is served by listener a already";
+        assert_eq!(problems, [expected]);
+        let (_, problems) = compiler.apply([]);
+        assert_eq!(problems.len(), 1, "it is told as long as it is so");
+        let (table, problems) = compiler.apply([(Key { kind: Kind::Listener, name: "a".parse().unwrap() }, None)]);
+        assert_eq!((answering(&table), problems), ("of-b".into(), vec![]));
+    }
+
+    #[test]
+    fn sockets_are_those_of_all_listeners_once() {
+        let table = compile(
+            "
+listener: {name: a, address: '127.0.0.1:81'}
+---
+listener: {name: b, address: '127.0.0.1:80', hostname: a.com}
+---
+listener: {name: c, address: '127.0.0.1:80'}
+",
+        );
+        let ports: Vec<_> = table.addresses().map(|address| address.port()).collect();
+        assert_eq!(ports, [80, 81]);
+    }
+}
