@@ -77,7 +77,7 @@ async fn exchange(entry: &mut Entry, head: Head, body: &mut Body) -> Result<u16,
     entry.status = answer.status;
     match answered {
         Ok(status) => {
-            drain(&mut connection, &mut answer, limits, &mut timer).await;
+            drain(&mut connection, &mut answer, entry.sent, limits, &mut timer).await;
             match answer.ended {
                 true => connection.release(connectors, limits),
                 false => connection.abandon(connectors, limits, false),
@@ -109,10 +109,10 @@ async fn send(
             if let Poll::Ready(next) = body.poll_next(context) {
                 return Poll::Ready(next.map_err(Outcome::Aborted));
             }
-            answer.watch(context, connection, entry.sent).map_err(Outcome::Failed)
+            answer.watch(context, connection, limits.answer_bytes(entry.sent)).map_err(Outcome::Failed)
         });
         let Piece { chunk, last } = next.await?;
-        let length = chunk.as_ref().map_or(0, |chunk: &Chunk| chunk.as_ref().len());
+        let length = chunk.as_ref().map_or(0, |chunk: &Chunk| chunk.as_ref().len() as u64);
         connection.load(chunk, last);
         loop {
             let progress = poll_fn(|context| {
@@ -122,7 +122,7 @@ async fn send(
                 if let Poll::Ready(sent) = connection.poll_send(context) {
                     return Poll::Ready(sent.map_err(Outcome::Failed));
                 }
-                answer.watch(context, connection, entry.sent).map_err(Outcome::Failed)
+                answer.watch(context, connection, limits.answer_bytes(entry.sent + length)).map_err(Outcome::Failed)
             });
             match timer.within(limits.write_idle, progress).await {
                 Some(progress) if progress? == Sent::All => break,
@@ -130,8 +130,8 @@ async fn send(
                 None => return Err(Outcome::Failed(Failure::WriteIdle)),
             }
         }
-        entry.sent += length as u64;
-        entry.receiver.meter.sent_bytes.inc_by(length as u64);
+        entry.sent += length;
+        entry.receiver.meter.sent_bytes.inc_by(length);
         if last {
             return Ok(());
         }
@@ -160,10 +160,9 @@ async fn head_of_answer(
 }
 
 /// Reads the rest of the answer, if it is short and comes soon.
-async fn drain(connection: &mut Connection, answer: &mut Answer, limits: &Limits, timer: &mut Timer<'_>) {
-    answer.read = 0;
+async fn drain(connection: &mut Connection, answer: &mut Answer, sent: u64, limits: &Limits, timer: &mut Timer<'_>) {
     let rest = async {
-        while !answer.ended && answer.read <= limits.drain_bytes as u64 {
+        while !answer.ended && answer.read <= limits.answer_bytes(sent) {
             if answer.read(connection).await.is_err() {
                 return;
             }
@@ -202,9 +201,9 @@ impl Answer {
         &mut self,
         context: &mut Context<'_>,
         connection: &mut Connection,
-        sent: u64,
+        limit: u64,
     ) -> Poll<Result<T, Failure>> {
-        while !self.ended && self.read <= EARLY_ANSWER + 2 * sent {
+        while !self.ended && self.read <= limit {
             match connection.poll_answer(context) {
                 Poll::Ready(Ok(event)) => self.note(event),
                 Poll::Ready(Err(Failure::NoAnswer)) => return Poll::Ready(Err(Failure::Send)),
@@ -309,6 +308,3 @@ impl Drop for Entry {
         receiver.leave();
     }
 }
-
-/// How much of an answer is read while the request is on its way, beyond twice what was sent of it.
-const EARLY_ANSWER: u64 = 64 << 10;

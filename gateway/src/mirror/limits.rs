@@ -25,7 +25,10 @@ pub struct Limits {
     pub write_idle: Duration,
     /// From the end of the request's body to the head of the answer.
     pub response_head: Duration,
-    /// How much of an answer is read, so that the connection can be used again.
+    /// How much of an answer is read, so that the connection can be used again, beyond twice the
+    /// bytes of the request's body. A mirror that answers as it reads, such as an echo, is to be
+    /// listened to as long as it reads: closing a connection that holds an unread answer may take
+    /// from the mirror what it has not read of the request.
     pub drain_bytes: usize,
     /// How long an answer is read after its head.
     pub drain: Duration,
@@ -37,6 +40,13 @@ pub struct Limits {
     pub pause_max: Duration,
     /// How often one mirror's trouble is worth a warning.
     pub warn: Duration,
+}
+
+impl Limits {
+    /// How much is read of the answer to a request of which so many bytes of body were sent.
+    pub(super) fn answer_bytes(&self, sent: u64) -> u64 {
+        2 * sent + self.drain_bytes as u64
+    }
 }
 
 impl Default for Limits {

@@ -27,6 +27,8 @@ mod queue;
 mod reason;
 mod receiver;
 mod tee;
+#[cfg(test)]
+mod tests;
 
 pub use account::Account;
 pub use limits::Limits;

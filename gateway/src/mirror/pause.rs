@@ -129,6 +129,12 @@ impl Pauses {
     }
 }
 
+impl Drop for Pauses {
+    fn drop(&mut self) {
+        self.paused.set(0);
+    }
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
 }
