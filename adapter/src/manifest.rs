@@ -91,9 +91,10 @@ fn named(value: &Value) -> String {
     }
 }
 
-/// The library ends its messages with the place; ours begin with it.
+/// The library ends its messages with the place, with which ours begin, and with advice for callers.
 fn without_place(message: &str) -> &str {
-    message.split(" at line ").next().unwrap_or(message)
+    let message = message.split(" at line ").next().unwrap_or(message);
+    message.split(", set DuplicateKeyPolicy").next().unwrap_or(message)
 }
 
 /// The parts between lines that begin with `---`, each with the number of its first line.

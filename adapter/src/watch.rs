@@ -148,3 +148,92 @@ fn read(path: &Path, text: &str, previous: Vec<Object>, refreshed: &mut Refreshe
     refreshed.notes.extend(manifests.notes.iter().map(|note| format!("{path}:{note}")));
     objects
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str) -> String {
+        format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n")
+    }
+
+    /// A folder, what it is looked at with, and the names of the Services in force.
+    struct Desk {
+        directory: tempfile::TempDir,
+        folder: Folder,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let folder = Folder::new(directory.path());
+            Self { directory, folder }
+        }
+
+        /// A new file in place of the old one has another inode, whatever the clock says.
+        fn write(&self, name: &str, text: &str) {
+            let temporary = self.directory.path().join("temporary");
+            std::fs::write(&temporary, text).unwrap();
+            std::fs::rename(temporary, self.directory.path().join(name)).unwrap();
+        }
+
+        fn look(&mut self) -> (Refreshed, Vec<String>) {
+            let refreshed = self.folder.refresh().unwrap();
+            (refreshed, self.folder.snapshot().services.into_keys().map(|key| key.name).collect())
+        }
+    }
+
+    #[test]
+    fn changes_are_seen_once() {
+        let mut desk = Desk::new();
+        desk.write("a.yaml", &service("a"));
+        desk.write("b.json", r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b"}}"#);
+        desk.write("c.txt", &service("c"));
+        desk.write(".d.yaml", &service("d"));
+        let (refreshed, names) = desk.look();
+        assert!(refreshed.changed && refreshed.warnings.is_empty(), "{refreshed:?}");
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(desk.look().0, Refreshed::default());
+        desk.folder.forget_stamps();
+        assert!(desk.look().0.changed);
+        std::fs::remove_file(desk.directory.path().join("a.yaml")).unwrap();
+        let (refreshed, names) = desk.look();
+        assert!(refreshed.changed);
+        assert_eq!(names, ["b"]);
+    }
+
+    #[test]
+    fn nothing_goes_while_something_cannot_be_read() {
+        let mut desk = Desk::new();
+        desk.write("all.yaml", &[service("a"), service("b")].join("---\n"));
+        desk.look();
+        desk.write("all.yaml", &[service("a"), "kind: [\n".to_owned(), service("c")].join("---\n"));
+        let (refreshed, names) = desk.look();
+        assert_eq!(names, ["a", "b", "c"]);
+        let file = desk.directory.path().join("all.yaml");
+        let [warning] = &refreshed.warnings[..] else { panic!("{refreshed:?}") };
+        assert!(warning.starts_with(&format!("{}:", file.display())), "{warning}");
+        desk.write("all.yaml", &service("c"));
+        assert_eq!(desk.look().1, ["c"]);
+    }
+
+    #[test]
+    fn of_two_with_one_name_the_last_file_counts() {
+        let mut desk = Desk::new();
+        desk.write("1.yaml", &service("a"));
+        desk.write("2.yaml", &(service("a") + "  labels: {from: second}\n"));
+        let (refreshed, _) = desk.look();
+        assert_eq!(refreshed.warnings.len(), 1, "{refreshed:?}");
+        let service = desk.folder.snapshot().services.into_values().next().unwrap();
+        assert_eq!(service.metadata.labels.unwrap()["from"], "second");
+    }
+
+    #[test]
+    fn other_kinds_are_noted_and_a_missing_folder_is_an_error() {
+        let mut desk = Desk::new();
+        desk.write("a.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n");
+        let (refreshed, _) = desk.look();
+        assert_eq!((refreshed.warnings.len(), refreshed.notes.len()), (0, 1), "{refreshed:?}");
+        assert!(Folder::new(desk.directory.path().join("nowhere")).refresh().is_err());
+    }
+}

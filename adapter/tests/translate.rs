@@ -2,6 +2,7 @@
 //! named after the one behaviour that it shows. `UPDATE=1 cargo test -p doppel-adapter` writes what
 //! comes out; read the difference before it is kept.
 //!
+//! GatewayClasses, whose statuses are long and alike, are shown by the cases that are about them.
 //! Comments at the beginning of an input stand for flags: `# address: 192.0.2.1`.
 
 use std::fmt::Write;
@@ -48,7 +49,10 @@ fn every_case_comes_out_as_written() {
     let mut differences = String::new();
     for (name, path, input) in cases() {
         let (snapshot, warnings) = Snapshot::from_manifests(&input);
-        let translation = translate(&snapshot, &options(&input));
+        let mut translation = translate(&snapshot, &options(&input));
+        if !name.starts_with("class_") {
+            translation.statuses.retain(|status| status.object.kind != "GatewayClass");
+        }
         let warnings: String = warnings.iter().map(|warning| format!("# input.yaml:{warning}\n")).collect();
         let outputs = [("config.yaml", config(&translation)), ("status.yaml", warnings + &statuses(&translation))];
         for (file, actual) in outputs {

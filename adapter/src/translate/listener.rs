@@ -69,7 +69,7 @@ impl<'a> Listener<'a> {
             self.fault = Some(Fault::new(
                 "PortUnavailable",
                 format!(
-                    "listener {}: port {port} belongs to Gateway {owner}, which is older; choose another port, or add the listener there",
+                    "listener {}: port {port} belongs to Gateway {owner}, which comes first by age and name; choose another port, or add the listener there",
                     self.spec.name
                 ),
             ));
@@ -150,9 +150,15 @@ fn kinds(spec: &GatewayListeners) -> (Vec<RouteKind>, Option<Fault>) {
     let is_servable = |kind: &RouteKind| allowed.iter().any(|a| a.kind == kind.kind && group(&a.group) == kind.group);
     let kinds: Vec<_> = servable.iter().copied().filter(is_servable).collect();
     let vain = |kind: &str, group: &str| !servable.iter().any(|s| s.kind == kind && s.group == group);
-    let vain: Vec<_> = allowed.iter().filter(|a| vain(&a.kind, &group(&a.group))).map(|a| a.kind.as_str()).collect();
+    let vain: Vec<_> = allowed
+        .iter()
+        .map(|allowed| (&allowed.kind, group(&allowed.group)))
+        .filter(|(kind, group)| vain(kind, group))
+        .map(|(kind, group)| format!("{kind} of group {group}"))
+        .collect();
     let fault = (!vain.is_empty()).then(|| {
-        let known = servable.iter().map(|kind| kind.kind).collect::<Vec<_>>().join(", ");
+        let known =
+            servable.iter().map(|kind| format!("{} of group {}", kind.kind, kind.group)).collect::<Vec<_>>().join(", ");
         Fault::new(
             "InvalidRouteKinds",
             format!(

@@ -97,6 +97,8 @@ fn conditions(
     rules: &Rules,
     generation: Option<i64>,
 ) -> Vec<Condition> {
+    let of_route = |fault: Fault| Fault::new(fault.reason, format!("HTTPRoute {key}: {}", fault.message));
+    let accepted = accepted.map_err(of_route);
     let mut conditions = vec![Condition::unless(
         accepted.as_ref().err(),
         "Accepted",
@@ -104,7 +106,7 @@ fn conditions(
         format!("HTTPRoute {key} is attached to Gateway {gateway}"),
     )];
     // Only of accepted routes does the API want to hear this.
-    if let Some(Fault { reason, message }) = rules.partially_invalid().filter(|_| accepted.is_ok()) {
+    if let Some(Fault { reason, message }) = rules.partially_invalid(key).filter(|_| accepted.is_ok()) {
         let status = Truth::True;
         conditions.push(Condition {
             kind: "PartiallyInvalid",
@@ -115,7 +117,7 @@ fn conditions(
         });
     }
     conditions.push(Condition::unless(
-        rules.unresolved().as_ref(),
+        rules.unresolved().map(of_route).as_ref(),
         "ResolvedRefs",
         generation,
         format!("everything that HTTPRoute {key} refers to is there"),

@@ -9,6 +9,7 @@ use conf::{
 
 use super::backend::{Backends, Referrer};
 use super::{filter, name};
+use crate::api::ObjectKey;
 use crate::api::http_route::{self as api, BackendRef, Filter};
 use crate::status::Fault;
 
@@ -58,13 +59,14 @@ impl Rules {
     }
 
     /// What is wrong with some of the rules, where others can be followed.
-    pub(super) fn partially_invalid(&self) -> Option<Fault> {
+    pub(super) fn partially_invalid(&self, route: &ObjectKey) -> Option<Fault> {
         if self.faults.is_empty() || self.faults.len() == self.count {
             return None;
         }
         let positions = self.faults.iter().map(|(i, _)| i.to_string()).collect::<Vec<_>>().join(", ");
         // The beginning is what the API demands.
-        let message = format!("Dropped Rule {positions}, whose requests get 500: {}", self.messages());
+        let message =
+            format!("Dropped Rule {positions} of HTTPRoute {route}, whose requests get 500: {}", self.messages());
         Some(Fault::new(UNSUPPORTED_VALUE, message))
     }
 
