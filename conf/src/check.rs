@@ -20,6 +20,9 @@ pub fn problems(document: &Document) -> Vec<String> {
     found.0
 }
 
+/// How many references to nowhere are told with what may have been meant.
+const MAX_HINTS: usize = 100;
+
 /// References to documents that are not there. The documents that hold them are served all the
 /// same: requests that follow such a reference get 500, such a mirror is skipped.
 pub fn dangling<'a>(documents: impl IntoIterator<Item = &'a Document> + Clone) -> Vec<Problem> {
@@ -32,7 +35,9 @@ pub fn dangling<'a>(documents: impl IntoIterator<Item = &'a Document> + Clone) -
                 continue;
             }
             let names = keys.iter().filter(|key| key.kind == reference.kind).map(|key| key.name.as_str());
-            let hint = nearest(reference.name.as_str(), names).map(|near| format!("; is {near} meant?"));
+            // Looks at every name: for a few that is help, for thousands it is a gateway that hangs.
+            let near = (problems.len() < MAX_HINTS).then(|| nearest(reference.name.as_str(), names)).flatten();
+            let hint = near.map(|near| format!("; is {near} meant?"));
             let message = format!("{field}: there is no {reference}{}", hint.unwrap_or_default());
             problems.push(Problem { location: None, document: Some(key.clone()), message });
         }
