@@ -126,7 +126,7 @@ fn cluster_object<T: DeserializeOwned + ResourceExt>(value: Value) -> Result<T, 
 }
 
 fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Unusable> {
-    serde_json::from_value(value).map_err(|error| Unusable::Malformed(error.to_string()))
+    serde_path_to_error::deserialize(value).map_err(|error| Unusable::Malformed(error.to_string()))
 }
 
 /// What the API server sets in an object that is created.
