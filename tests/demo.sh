@@ -40,6 +40,7 @@ trap 'exit 143' TERM
 
 # start LOG COMMAND...: in the background, its process id in $pid.
 start() {
+    : >"$1"
     "${@:2}" >"$1" 2>&1 </dev/null &
     pid=$!
     started+=("$pid")
@@ -76,7 +77,7 @@ side_by_side() {
     # With a separator that is no white space `read` keeps the white space.
     paste -d $'\x1f' "$1" "$2" | while IFS=$'\x1f' read -r left right; do
         printf '  %-*s%s\n' "$width" "$left" "$right"
-    done
+    done | sed 's/ *$//'
 }
 
 # show FIRST SECOND: what pipy saw of its request FIRST, and pipy-mirror of its request SECOND.
@@ -158,10 +159,12 @@ is_live() { curl -sf "http://$admin/config" | grep -qF "$(revision)"; }
 ask() { curl -sS --max-time 10 "$url" -d "$body"; }
 copies() { curl -sf "http://$admin/metrics" | awk -v outcome="outcome=\"$1\"" '/^doppel_mirror_requests_total/ && index($0, outcome) { sum += $NF } END { print sum + 0 }'; }
 
-mkdir "$work/manifests" "$work/config"
-for page in "$pages"/*.yaml; do
-    sed "s/port: 8000$/port: $port/" "$page" >"$work/manifests/${page##*/}"
+cp -R "$pages" "$work/pages"
+for page in "$work"/pages/*.yaml "$work"/pages/mirror/*.yaml; do
+    sed "s/port: 8000$/port: $port/" "$page" >"$work/page" && mv "$work/page" "$page"
 done
+mkdir "$work/manifests" "$work/config"
+cp "$work"/pages/*.yaml "$work/manifests"
 start_service pipy
 start_service pipy-mirror
 mirror=$pid mirror_port=$service_port
@@ -191,10 +194,10 @@ check 'pipy saw the whole request, once' saw_one_whole "$work/pipy.log"
 check 'pipy-mirror saw nothing' saw_nothing "$work/pipy-mirror.log"
 
 title '2. One filter more in the route'
-diff "$pages/05-httproute.yaml" "$pages/mirror/all.yaml" | sed -n '/^> #/d; s/^> /  + /p'
+{ diff "$pages/05-httproute.yaml" "$pages/mirror/all.yaml" || true; } | sed -n '/^> #/d; s/^> /  + /p'
 echo
 command_line "cp $pages/mirror/all.yaml manifests/05-httproute.yaml"
-sed "s/port: 8000$/port: $port/" "$pages/mirror/all.yaml" >"$work/manifests/05-httproute.yaml"
+cp "$work/pages/mirror/all.yaml" "$work/manifests/05-httproute.yaml"
 command_line 'doppel-adapter --from manifests --to config --pid-file gateway.pid   # and SIGHUP to the gateway'
 adapter
 within 10 is_live || fail "the gateway did not take the new configuration:
@@ -221,7 +224,7 @@ fi
 
 title '3. Yours'
 cat <<END
-  The gateway stays up, and what the services log appears below. In another terminal:
+  The gateway stays up, and what the services get appears below. In another terminal:
 
   ${bold}Ask again${plain}
     curl $url -d 'Hello again'
@@ -235,7 +238,7 @@ cat <<END
     $bin/doppel-echo --listen 127.0.0.1:$mirror_port --name pipy-mirror --delay 2s
 
   ${bold}Copy ten requests of a hundred${plain}
-    sed 's/port: 8000$/port: $port/' $PWD/$pages/mirror/10-percent.yaml >$work/manifests/05-httproute.yaml
+    cp $work/pages/mirror/10-percent.yaml $work/manifests/05-httproute.yaml
     ${adapt[*]}
 
   ${bold}What the gateway counted${plain}
@@ -245,7 +248,8 @@ cat <<END
 
 END
 for name in pipy pipy-mirror; do
-    tail -n 0 -f "$work/$name.log" > >(while IFS= read -r line; do printf '  %-12s%s\n' "$name" "$line"; done) &
+    # Heads would mix.
+    tail -n 0 -f "$work/$name.log" > >(grep --line-buffered '^#' | sed -u "s/^/  $name /") &
     started+=("$!")
 done
 trap 'exit 0' INT

@@ -6,16 +6,20 @@ use std::path::Path;
 
 use conf::{Document, Parsed};
 
-/// Every example with its name, as text.
+/// Every example with its name, as text, and that of the README.
 fn examples() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let mut examples: Vec<_> = fs::read_dir(folder)
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut examples: Vec<_> = fs::read_dir(here.join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap()))
         .collect();
     examples.sort();
     assert!(!examples.is_empty());
+    let readme = fs::read_to_string(here.join("../README.md")).unwrap();
+    let (_, example) = readme.split_once("```yaml\nlistener:").expect("the README has a configuration by hand");
+    let (example, _) = example.split_once("```").expect("it ends");
+    examples.push(("README.md".to_owned(), format!("listener:{example}")));
     examples
 }
 
