@@ -164,7 +164,7 @@ fn framing(response: &httparse::Response<'_, '_>, status: u16, to_head: bool) ->
     if to_head || matches!(status, 204 | 304) {
         return Some((Part::Length(0), persistent));
     }
-    if let Some(coding) = values("transfer-encoding").last() {
+    if let Some(coding) = values("transfer-encoding").next_back() {
         if coding.eq_ignore_ascii_case(b"chunked") {
             return Some((Part::Chunk(Chunk::START), persistent));
         }

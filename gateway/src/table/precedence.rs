@@ -85,7 +85,8 @@ mod tests {
         const QUERY: &str = "query: [{name: a, exact: b}]";
         const ALL: &str =
             "path: {exact: /a}, method: GET, headers: [{name: a, exact: b}], query: [{name: a, exact: b}]";
-        let cases: &[(Option<&str>, &[&str], &str, &str, usize, usize)] = &[
+        type Case<'a> = (Option<&'a str>, &'a [&'a str], &'a str, &'a str, usize, usize);
+        let cases: &[Case<'_>] = &[
             (Some("a.b.com"), &[], "9", "z", 9, 9),
             (Some("*.b.com"), &[ALL], "1", "a", 0, 0),
             (Some("*.com"), &[ALL], "1", "a", 0, 0),
