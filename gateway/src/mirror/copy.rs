@@ -308,3 +308,23 @@ impl Drop for Entry {
         receiver.leave();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::head::Heads;
+    use crate::mirror::receiver::tests::mirrors;
+
+    #[test]
+    fn the_task_of_a_copy_is_small() {
+        let mirrors = mirrors(Limits::default());
+        let (receiver, account) =
+            (mirrors.receiver(&"m".parse().unwrap()), mirrors.account(&"r".parse().unwrap(), &"m".parse().unwrap()));
+        let entry = Entry::begin(receiver, account, ([127, 0, 0, 1], 1).into()).unwrap();
+        let mut head = pingora::http::RequestHeader::build("GET", b"/", None).unwrap();
+        head.insert_header("Host", "h").unwrap();
+        let head = Heads::new(&head, true).speaking(conf::Protocol::Http).unwrap();
+        let size = size_of_val(&Copy::new(entry, head).run(Body::Whole(None)));
+        assert!(size < 4 << 10, "{size} bytes are allocated for each copy");
+    }
+}

@@ -43,7 +43,11 @@ struct Out {
 
 impl Connection {
     pub(super) async fn open(connector: &TransportConnector, peer: &HttpPeer) -> Result<Opened, Failure> {
-        let (stream, is_reused) = connector.get_stream(peer).await.map_err(|_| Failure::Connect)?;
+        let (stream, is_reused) = match connector.reused_stream(peer).await {
+            Some(stream) => (stream, true),
+            // In a box, because it is large, rare, and would take up its room in every copy's task.
+            None => (Box::pin(connector.new_stream(peer)).await.map_err(|_| Failure::Connect)?, false),
+        };
         Ok(Opened { stream, key: peer.reuse_hash(), is_reused })
     }
 

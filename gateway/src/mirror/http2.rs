@@ -35,7 +35,8 @@ impl Connection {
         if let Ok(Some(session)) = connector.reused_http_session(&*peer).await {
             return Ok(Opened { session, peer, is_reused: true });
         }
-        match connector.new_http_session::<_, ()>(&*peer).await.map_err(|_| Failure::Connect)? {
+        // In a box, because it is large, rare, and would take up its room in every copy's task.
+        match Box::pin(connector.new_http_session::<_, ()>(&*peer)).await.map_err(|_| Failure::Connect)? {
             HttpSession::H2(session) => Ok(Opened { session, peer, is_reused: false }),
             _ => Err(Failure::Connect),
         }

@@ -124,9 +124,9 @@ async fn an_idle_connection_that_was_closed_is_not_used() {
 #[tokio::test]
 async fn the_client_may_take_longer_for_its_body_than_the_mirror_may() {
     let limits = Limits {
-        write_idle: Duration::from_millis(20),
-        response_head: Duration::from_millis(20),
-        drain: Duration::from_millis(20),
+        write_idle: Duration::from_millis(200),
+        response_head: Duration::from_millis(200),
+        drain: Duration::from_millis(200),
         ..Limits::default()
     };
     let (world, mirror) = (World::new(limits), Mirror::new().await);
@@ -134,7 +134,7 @@ async fn the_client_may_take_longer_for_its_body_than_the_mirror_may() {
     tee.body(Some(&Bytes::from_static(b"a")), false);
     let mut connection = mirror.accept().await;
     connection.head().await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     tee.body(Some(&Bytes::from_static(b"b")), true);
     assert_eq!(connection.read_exact(2).await, b"ab");
     connection.ok().await;

@@ -28,7 +28,7 @@ async fn a_mirror_that_takes_no_bytes_is_given_up() {
 
 #[tokio::test]
 async fn a_slow_mirror_is_not_an_idle_one() {
-    let limits = Limits { response_head: Duration::from_secs(10), ..impatient() };
+    let limits = Limits { write_idle: Duration::from_millis(500), ..Limits::default() };
     let (world, mirror) = (World::new(limits), Mirror::new().await);
     let mut tee = world.copy(mirror.endpoint, &post(15 << 20));
     let body = bytes(15 << 20);
@@ -37,7 +37,7 @@ async fn a_slow_mirror_is_not_an_idle_one() {
     connection.head().await;
     for step in body.chunks(1 << 20) {
         assert!(connection.read_exact(step.len()).await == step);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     connection.ok().await;
     world.books(&[("completed 2xx", 1)]).await;
@@ -97,8 +97,8 @@ async fn a_kept_connection_that_closes_instead_of_answering_is_stale() {
 async fn a_dead_mirror_is_paused_and_comes_back() {
     let limits = Limits {
         failures: 3,
-        pause_min: Duration::from_millis(50),
-        pause_max: Duration::from_millis(100),
+        pause_min: Duration::from_secs(1),
+        pause_max: Duration::from_secs(1),
         ..Limits::default()
     };
     let world = World::new(limits);
