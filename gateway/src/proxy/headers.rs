@@ -39,6 +39,17 @@ pub(super) fn forward(head: &mut RequestHeader, client: Option<IpAddr>, scheme: 
     head.insert_header(X_FORWARDED_PROTO, scheme.as_str())
 }
 
+/// Removes what the backend said of its own connection; Pingora says what there is to say of the
+/// client's. Framing stays, whatever `Connection` names.
+pub(super) fn remove_hop_by_hop(answer: &mut ResponseHeader) {
+    let values = answer.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<HeaderName> =
+        values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
+    for name in named.iter().filter(|name| !OWN.contains(name)).chain([&KEEP_ALIVE, &PROXY_CONNECTION]) {
+        answer.remove_header(name);
+    }
+}
+
 /// Sends the request to another host, as HTTP/1.1 says it and, where it came by HTTP/2 or in
 /// absolute form, in the target as well.
 pub(super) fn set_host(head: &mut RequestHeader, host: &str) -> Result<()> {

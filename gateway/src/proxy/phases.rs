@@ -20,7 +20,7 @@ use super::context::{Context, Recorder};
 use super::course;
 use super::exchange::Exchange;
 use super::retry::{self, Failure};
-use super::{Settings, copies, tunnel, upstream};
+use super::{Settings, copies, headers, tunnel, upstream};
 use crate::access_log::AccessLog;
 use crate::metrics::Metrics;
 use crate::table::Table;
@@ -164,6 +164,11 @@ impl ProxyHttp for Phases {
                 tokio::task::yield_now().await;
             }
         }
+        // Pingora writes a last piece that is empty, as HTTP/2 clients send it, as a chunk of its own,
+        // which ends the body, and then the end once more: to the backend, the next request's begin.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         Ok(())
     }
 
@@ -191,6 +196,7 @@ impl ProxyHttp for Phases {
             return Ok(());
         }
         context.status = Some(answer.status);
+        headers::remove_hop_by_hop(answer);
         if let Some(course) = &context.course {
             course.apply_to_answer(answer);
         }
