@@ -6,7 +6,7 @@ use conf::Document;
 
 use crate::{Echo, World};
 
-/// Configuration documents in the making. There is a listener `http` from the start.
+/// Configuration documents in the making.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Each is a file of its own.
@@ -14,8 +14,13 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// With a listener `http`.
     pub fn new() -> Self {
-        Self { documents: Vec::new() }.document("listener: {name: http, address: '127.0.0.1:0'}")
+        Self::empty().document("listener: {name: http, address: '127.0.0.1:0'}")
+    }
+
+    pub fn empty() -> Self {
+        Self { documents: Vec::new() }
     }
 
     /// The documents that the adapter makes of manifests. Each port of theirs becomes a free one at

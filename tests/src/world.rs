@@ -63,6 +63,12 @@ impl World {
         Scrape::parse(&answer)
     }
 
+    /// Waits until so many requests have come to their end, one way or another.
+    pub async fn requests_ended(&self, requests: u64) {
+        let counted = async || (self.scrape().await.sum("doppel_requests_total", &[]) as u64 >= requests).then_some(());
+        eventually("requests to end", counted).await;
+    }
+
     /// The text at a path of the admin address, which must be there.
     pub async fn admin(&self, path: &str) -> String {
         let address = self.gateway.admin_address().expect("the settings name an admin address");
@@ -73,23 +79,32 @@ impl World {
 
     /// The books of all mirrors together; see [`World::mirror_account_of`].
     pub async fn mirror_account(&self, eligible: u64) -> MirrorAccount {
-        self.account(eligible, &[]).await
+        self.account(Some(eligible), &[]).await
     }
 
     /// The books of one mirror, once so many requests are in them and every copy has come to its
-    /// end. They must balance at any time. Every test of mirrors ends with this.
+    /// end. They must balance then, and never hold more. Every test of mirrors ends with this.
     pub async fn mirror_account_of(&self, mirror: &str, eligible: u64) -> MirrorAccount {
-        self.account(eligible, &[("mirror", mirror)]).await
+        self.account(Some(eligible), &[("mirror", mirror)]).await
     }
 
-    async fn account(&self, eligible: u64, labels: &[(&str, &str)]) -> MirrorAccount {
-        let settled = async || {
+    /// The books of all mirrors together once every copy has come to its end, where nobody knows
+    /// for how many requests a mirror was meant.
+    pub async fn mirror_account_at_rest(&self) -> MirrorAccount {
+        self.account(None, &[]).await
+    }
+
+    async fn account(&self, eligible: Option<u64>, labels: &[(&str, &str)]) -> MirrorAccount {
+        let balanced = async || {
             let account = self.scrape().await.mirror_account(labels);
-            assert!(account.eligible() <= eligible, "more than {eligible} requests: {account:#?}");
-            let is_settled = account.eligible() == eligible && account.started == account.ended();
-            (is_settled && account.in_flight == 0).then_some(account)
+            if let Some(eligible) = eligible {
+                assert!(account.eligible() <= eligible, "more than {eligible} requests: {account:#?}");
+            }
+            assert!(account.ended() <= account.started, "more copies ended than started: {account:#?}");
+            let all = eligible.is_none_or(|eligible| account.eligible() == eligible);
+            (all && account.in_flight == 0 && account.started == account.ended()).then_some(account)
         };
-        eventually("the books of the mirrors to balance", settled).await
+        eventually("the books of the mirrors to balance", balanced).await
     }
 
     /// Stops the gateway as SIGTERM does, and waits until it has.

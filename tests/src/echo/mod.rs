@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 pub(crate) use self::h2::{pairs, send};
-use crate::{Body, End, Framing, Head, Receipt, Script, Step, soon};
+use crate::{Body, End, Framing, Head, Receipt, Reply, Script, Step, eventually, soon};
 
 /// A backend on a free port. It ends when dropped, connections included.
 pub struct Echo {
@@ -24,6 +24,20 @@ impl Echo {
     /// One that speaks HTTP/1.1 and gives every body back.
     pub async fn start() -> Self {
         Self::scripted(|_, _| Step::echo()).await
+    }
+
+    /// Like [`Echo::start`], at an address that another left.
+    pub async fn start_at(address: SocketAddr) -> Self {
+        let listener = eventually("the address to be free", async || TcpListener::bind(address).await.ok()).await;
+        let script: MakeScript = Arc::new(|_, _| Step::echo());
+        Self::serve_at(listener, move |stream, connection, memory| {
+            h1::serve(stream, connection, memory, script.clone())
+        })
+    }
+
+    /// One that speaks HTTP/1.1 and answers every request with its name.
+    pub async fn named(name: &'static str) -> Self {
+        Self::scripted(move |_, _| vec![Step::ReadAll, Step::Reply(Reply::text(name))]).await
     }
 
     /// One that speaks HTTP/1.1. The script is made from the number of the request, counted from
@@ -52,7 +66,13 @@ impl Echo {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("there is a free port");
+        Self::serve_at(TcpListener::bind(("127.0.0.1", 0)).await.expect("there is a free port"), serve)
+    }
+
+    fn serve_at<F>(listener: TcpListener, serve: impl Fn(TcpStream, usize, Memory) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().expect("a bound socket has an address");
         let memory = Memory::default();
         let remembered = memory.clone();
@@ -189,7 +209,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Client, H2Client, Pattern, Reply};
+    use crate::{Client, H2Client, Pattern};
 
     #[tokio::test]
     async fn bytes_and_framing_are_remembered() {

@@ -1,0 +1,124 @@
+//! The gateway's own answers.
+
+use doppel_tests::{Answer, Client, Echo, H2Client, Head, Script, Setup, Step, World, refusing};
+
+async fn check(world: &World, status: u16) -> Answer {
+    let answer = world.client().await.get("/").await;
+    assert_eq!(answer.status, status);
+    assert!(answer.error.is_none(), "{answer:?}");
+    assert_eq!(world.h2_client().await.get("/").await.status, status);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_is_404_and_the_connection_goes_on() {
+    let primary = Echo::start().await;
+    let world = Setup::new()
+        .backend("primary", &primary)
+        .rules("- {matches: [{path: {prefix: /here}}], backends: [{backend: primary}]}")
+        .start()
+        .await;
+    check(&world, 404).await;
+    let mut client = world.client().await;
+    assert_eq!(client.get("/elsewhere").await.status, 404);
+    assert_eq!(client.get("/here").await.status, 200);
+    assert_eq!(client.post("/elsewhere", "a body that nobody reads").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_without_routes_is_404() {
+    check(&Setup::new().start().await, 404).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_backend_is_500() {
+    check(&Setup::new().rules("- {matches: [{path: {prefix: /}}]}").start().await, 500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_backend_is_500() {
+    check(&Setup::new().rules("- backends: [{invalid: no such Service}]").start().await, 500).await;
+    check(&Setup::new().rules("- backends: [{backend: nowhere}]").start().await, 500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_ready_endpoint_is_503() {
+    check(&Setup::new().endpoints("primary", &[]).rule("").start().await, 503).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_refuses_is_502() {
+    let (refused, _bound) = refusing();
+    check(&Setup::new().endpoints("primary", &[refused]).rule("").start().await, 502).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_breaks_off_or_talks_nonsense_is_502() {
+    let scripts: [fn() -> Script; 3] = [
+        || vec![Step::ReadAll, Step::Reset],
+        || vec![Step::ReadAll, Step::Close],
+        || vec![Step::ReadAll, Step::write("SSH-2.0-OpenSSH_9.2\r\n\r\n"), Step::Close],
+    ];
+    for script in scripts {
+        let primary = Echo::scripted(move |_: usize, _: &Head| script()).await;
+        check(&Setup::new().backend("primary", &primary).rule("").start().await, 502).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_grpc_is_answered_as_grpc_does() {
+    let cases = [
+        // UNIMPLEMENTED: no route.
+        (Setup::new(), "12"),
+        // UNAVAILABLE: no endpoint.
+        (Setup::new().endpoints("primary", &[]).rule(""), "14"),
+    ];
+    for (setup, code) in cases {
+        let world = setup.start().await;
+        let mut client = world.h2_client().await;
+        let request = H2Client::request("POST", "/shop.Cart/Add")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let answer = client.start(request, true).await.answer().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("content-type").as_deref(), Some("application/grpc"));
+        assert_eq!(answer.header("grpc-status").as_deref(), Some(code), "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http_is_refused_without_a_backend() {
+    let primary = Echo::start().await;
+    let world = Setup::new().backend("primary", &primary).rule("").start().await;
+    let requests = [
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ];
+    for request in requests {
+        let mut client = Client::connect(world.address()).await;
+        client.send(request).await;
+        let answer = client.maybe_answer().await;
+        assert!(answer.as_ref().is_none_or(|answer| answer.status == 400), "{request:?}: {answer:?}");
+    }
+    assert_eq!(primary.count(), 0);
+    assert_eq!(world.client().await.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_both_framings_is_not_understood_in_two_ways() {
+    let primary = Echo::start().await;
+    let world = Setup::new().backend("primary", &primary).rule("").start().await;
+    let smuggled = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let mut client = Client::connect(world.address()).await;
+    client.send(smuggled).await;
+    while client.maybe_answer().await.is_some() {}
+    for receipt in primary.receipts() {
+        assert_eq!(receipt.target(), "/");
+        assert!(receipt.header("content-length").is_none() || receipt.header("transfer-encoding").is_none());
+    }
+}

@@ -1,0 +1,141 @@
+//! When a request is sent again, and when never.
+
+use doppel_tests::{Echo, H2Client, Head, Pattern, Reply, Script, Setup, Step, World, refusing};
+
+const TWICE: &str = "retry: {attempts: 2, codes: [500, 503]}";
+
+async fn world(fields: &str, script: impl Fn(usize, &Head) -> Script + Send + Sync + 'static) -> (World, Echo) {
+    let primary = Echo::scripted(script).await;
+    let world = Setup::new().backend("primary", &primary).rule(fields).start().await;
+    (world, primary)
+}
+
+fn fails_twice(number: usize, _: &Head) -> Script {
+    if number < 2 { Step::status(503) } else { Step::echo() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_code_is_retried_with_the_same_request() {
+    let (world, primary) = world(TWICE, fails_twice).await;
+    let body = Pattern::new(10_000);
+    let answer = world.client().await.post("/", body.bytes()).await;
+    assert_eq!((answer.status, answer.body), (200, body.body()));
+    let receipts = primary.receipts();
+    assert_eq!(receipts.len(), 3);
+    for receipt in &receipts {
+        assert!(receipt.is_complete());
+        assert_eq!(
+            (&receipt.head, &receipt.body, receipt.framing),
+            (&receipts[0].head, &body.body(), receipts[0].framing)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_is_replayed() {
+    let (world, primary) = world(TWICE, fails_twice).await;
+    let request =
+        "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    assert_eq!(world.client().await.exchange(request).await.text(), "abcde");
+    assert!(primary.receipts().iter().all(|receipt| receipt.is_complete() && receipt.body.text() == "abcde"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_http2_is_retried() {
+    let (world, primary) = world(TWICE, fails_twice).await;
+    let answer = H2Client::connect(world.address()).await.post("/", "abc").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "abc"));
+    assert_eq!(primary.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_answer_stands_when_attempts_are_used_up() {
+    let (world, primary) = world(TWICE, |number, _| {
+        vec![Step::ReadAll, Step::Reply(Reply { status: 503, ..Reply::text(&format!("attempt {number}")) })]
+    })
+    .await;
+    let mut client = world.client().await;
+    let answer = client.get("/").await;
+    assert_eq!((answer.status, answer.text().as_str()), (503, "attempt 2"));
+    assert_eq!(primary.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_code_is_not_retried() {
+    let (world, primary) = world(TWICE, |_, _| Step::status(502)).await;
+    assert_eq!(world.client().await.get("/").await.status, 502);
+    assert_eq!(primary.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_rule_nothing_is_retried() {
+    let (world, primary) = world("", |_, _| Step::status(503)).await;
+    assert_eq!(world.client().await.get("/").await.status, 503);
+    assert_eq!(primary.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_is_retried_at_the_next_endpoint() {
+    let (refused, _bound) = refusing();
+    let primary = Echo::start().await;
+    let world =
+        Setup::new().endpoints("primary", &[refused, primary.address()]).rule("retry: {attempts: 1}").start().await;
+    let mut client = world.client().await;
+    for _ in 0..6 {
+        assert_eq!(client.post("/", "there").await.text(), "there");
+    }
+    assert_eq!(primary.count(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_without_a_rule_is_502() {
+    let (refused, _bound) = refusing();
+    let world = Setup::new().endpoints("primary", &[refused]).rule("").start().await;
+    let mut client = world.client().await;
+    assert_eq!(client.get("/").await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_before_an_answer_is_retried() {
+    let script = |number: usize, _: &Head| if number == 0 { vec![Step::ReadAll, Step::Reset] } else { Step::echo() };
+    let (world, primary) = world("retry: {attempts: 1}", script).await;
+    assert_eq!(world.client().await.get("/").await.status, 200);
+    assert_eq!(primary.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_has_begun_is_never_retried() {
+    let script = |_: usize, _: &Head| -> Script {
+        vec![Step::ReadAll, Step::write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), Step::Reset]
+    };
+    let (world, primary) = world("retry: {attempts: 3, codes: [500, 502, 503, 504]}", script).await;
+    let answer = world.client().await.get("/").await;
+    assert!(answer.status == 200 && answer.error.is_some(), "{answer:?}");
+    assert_eq!(primary.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_too_large_to_be_kept_is_not_sent_again_in_part() {
+    let (world, primary) = world(TWICE, |_, _| Step::status(503)).await;
+    let body = Pattern::new(1 << 20);
+    let answer = world.client().await.post("/", body.bytes()).await;
+    assert_eq!(answer.status, 503);
+    for receipt in primary.receipts() {
+        assert!(receipt.is_complete() && receipt.body == body.body(), "a part was sent: {receipt:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_its_client_aborted_is_not_sent_again() {
+    let script = |number: usize, _: &Head| if number == 0 { vec![Step::Read(3), Step::Stall] } else { Step::echo() };
+    let (world, primary) = world("retry: {attempts: 3, codes: [500, 502, 503, 504]}", script).await;
+    let mut client = world.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nabc").await;
+    primary.until("the body", |receipts| receipts.first().is_some_and(|receipt| receipt.body.length == 3)).await;
+    client.reset();
+    // A request of somebody else, after the gateway has seen the abort.
+    world.requests_ended(1).await;
+    assert_eq!(world.client().await.get("/other").await.status, 200);
+    let targets: Vec<String> = primary.receipts().iter().map(|receipt| receipt.target()).collect();
+    assert_eq!(targets, ["/", "/other"]);
+}
