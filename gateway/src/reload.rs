@@ -211,8 +211,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Reloader<A> {
             true => Reload::Complete,
             false => Reload::WithProblems,
         });
-        log(&report, self.status.report().as_deref(), took);
-        self.status.publish(Arc::new(report));
+        let before = self.status.report();
+        let report = Arc::new(report);
+        // First, so that what the log says is true when it is read.
+        self.status.publish(report.clone());
+        log(&report, before.as_deref(), took);
     }
 }
 
