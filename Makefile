@@ -11,6 +11,9 @@ demo: setup ## the traffic-mirroring page, live on port 8000: one service answer
 test: setup ## everything that needs no cluster
 	cargo test --workspace --locked
 
+bench: ## this gateway, nginx and Envoy side by side: CPU time per request, throughput, latency, memory
+	@tests/bench/bench.sh
+
 lint: format clippy deny ## the style of the code, and the rules for dependencies
 
 format: ## whether rustfmt would change anything (cargo fmt --all does)
@@ -26,4 +29,4 @@ deny: ## which dependencies may be used, from where, under which licences, and b
 setup: ## what building needs beside Rust: installed with apt-get, or named
 	@tests/setup.sh
 
-.PHONY: help demo test lint format clippy deny setup
+.PHONY: help demo test bench lint format clippy deny setup
