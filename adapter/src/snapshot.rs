@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::{
-    EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, Object, ObjectKey, ReferenceGrant, Service,
+    EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, Object, ObjectKey, ReferenceGrant, Secret, Service,
 };
 use crate::manifest::{self, Warning};
 
@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub namespaces: BTreeMap<ObjectKey, Namespace>,
     pub services: BTreeMap<ObjectKey, Service>,
     pub slices: BTreeMap<ObjectKey, EndpointSlice>,
+    /// Only those of type `kubernetes.io/tls` are ever looked into.
+    pub secrets: BTreeMap<ObjectKey, Secret>,
 }
 
 impl Snapshot {
@@ -38,6 +40,7 @@ impl Snapshot {
             Object::Namespace(namespace) => drop(self.namespaces.insert(key, namespace)),
             Object::Service(service) => drop(self.services.insert(key, service)),
             Object::EndpointSlice(slice) => drop(self.slices.insert(key, slice)),
+            Object::Secret(secret) => drop(self.secrets.insert(key, secret)),
         }
     }
 }

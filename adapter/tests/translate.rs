@@ -178,6 +178,7 @@ fn as_value(object: &Object) -> Value {
         Object::Namespace(object) => serde_json::to_value(object),
         Object::Service(object) => serde_json::to_value(object),
         Object::EndpointSlice(object) => serde_json::to_value(object),
+        Object::Secret(object) => serde_json::to_value(object),
     }
     .unwrap()
 }

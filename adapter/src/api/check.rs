@@ -20,7 +20,11 @@ pub(super) fn object(object: &Object) -> Result<(), String> {
             let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
             ports.enumerate().try_for_each(|(i, port)| number(&format!("spec.ports[{i}].port"), port.port))
         }
-        Object::GatewayClass(_) | Object::ReferenceGrant(_) | Object::Namespace(_) | Object::EndpointSlice(_) => Ok(()),
+        Object::GatewayClass(_)
+        | Object::ReferenceGrant(_)
+        | Object::Namespace(_)
+        | Object::EndpointSlice(_)
+        | Object::Secret(_) => Ok(()),
     }
 }
 

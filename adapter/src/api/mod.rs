@@ -11,7 +11,7 @@ pub use gateway_api::gatewayclasses::GatewayClass;
 pub use gateway_api::gateways::{self, Gateway};
 pub use gateway_api::referencegrants::ReferenceGrant;
 pub use http_route::HttpRoute;
-pub use k8s_openapi::api::core::v1::{Namespace, Service};
+pub use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
 pub use object::{Object, ObjectKey, ObjectRef, Unusable};
 

@@ -1,11 +1,12 @@
 use std::fmt;
 
+use k8s_openapi::ByteString;
 use kube::ResourceExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, ReferenceGrant, Service, check};
+use super::{EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, ReferenceGrant, Secret, Service, check};
 
 /// An object of a kind that translations are made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,7 @@ pub enum Object {
     Namespace(Namespace),
     Service(Service),
     EndpointSlice(EndpointSlice),
+    Secret(Secret),
 }
 
 /// What an object of a known kind is found by. The namespace is empty for objects without one.
@@ -93,6 +95,7 @@ impl Object {
             ("v1", "Namespace") => Self::Namespace(cluster_object(value)?),
             ("v1", "Service") => Self::Service(namespaced_object(value)?),
             ("discovery.k8s.io/v1", "EndpointSlice") => Self::EndpointSlice(namespaced_object(value)?),
+            ("v1", "Secret") => Self::Secret(secret(value)?),
             _ => return Err(Unusable::Irrelevant { kind, version }),
         };
         check::object(&object).map_err(Unusable::Malformed)?;
@@ -108,6 +111,7 @@ impl Object {
             Self::Namespace(object) => ("Namespace", ObjectKey::of(object)),
             Self::Service(object) => ("Service", ObjectKey::of(object)),
             Self::EndpointSlice(object) => ("EndpointSlice", ObjectKey::of(object)),
+            Self::Secret(object) => ("Secret", ObjectKey::of(object)),
         };
         ObjectRef { kind, key }
     }
@@ -123,6 +127,18 @@ fn cluster_object<T: DeserializeOwned + ResourceExt>(value: Value) -> Result<T, 
     let mut object: T = typed(value)?;
     object.meta_mut().namespace = None;
     stored(object)
+}
+
+/// Text that the writer left to the API server to encode is encoded. What a Secret holds is in no
+/// message: of one that cannot be read only the field is told.
+fn secret(value: Value) -> Result<Secret, Unusable> {
+    let mut secret: Secret = serde_path_to_error::deserialize(value).map_err(|error| {
+        Unusable::Malformed(format!("{}: a Secret does not have this here, or it is not base64", error.path()))
+    })?;
+    let plain = secret.string_data.take().into_iter().flatten();
+    secret.data.get_or_insert_default().extend(plain.map(|(key, text)| (key, ByteString(text.into_bytes()))));
+    secret.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+    stored(secret)
 }
 
 fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Unusable> {
