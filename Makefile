@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 
 help: ## what there is to make
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: setup ## the traffic-mirroring page, live on port 8000: one service answers, another gets true copies
 	@tests/demo.sh
@@ -13,6 +13,15 @@ test: setup ## everything that needs no cluster
 
 bench: ## this gateway, nginx and Envoy side by side: CPU time per request, throughput, latency, memory
 	@tests/bench/bench.sh
+
+image: setup ## the images doppel:dev and doppel-tests:dev, with Docker or without
+	@k8s/image.sh
+
+cluster-test: ## what can go wrong in a cluster, on that of KUBECONFIG, with Doppel installed (tests/cluster/lab makes one)
+	@tests/cluster/run.sh
+
+conformance: ## the official conformance suite, on the cluster of KUBECONFIG
+	@tests/conformance/run.py
 
 lint: format clippy deny ## the style of the code, and the rules for dependencies
 

@@ -57,6 +57,7 @@ fn explain(explain: &Explain) -> anyhow::Result<ExitCode> {
 
 fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     log::start(serve.log_level);
+    take_low_ports();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(serve.threads())
         .enable_all()
@@ -130,3 +131,22 @@ fn raise_file_limit() {
         warn!("cannot raise the number of files that may be open: {error}");
     }
 }
+
+/// Puts CAP_NET_BIND_SERVICE into effect where it is permitted and no more, which is how a file that
+/// is marked with it starts. Called before there are other threads, which inherit it.
+#[cfg(target_os = "linux")]
+fn take_low_ports() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let needed = CapabilitySet::NET_BIND_SERVICE;
+    let Ok(mut sets) = capabilities(None) else { return };
+    if !sets.permitted.contains(needed) || sets.effective.contains(needed) {
+        return;
+    }
+    sets.effective.insert(needed);
+    if let Err(error) = set_capabilities(None, sets) {
+        warn!("cannot make use of CAP_NET_BIND_SERVICE, for ports below 1024: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn take_low_ports() {}
