@@ -12,6 +12,7 @@ use super::connect::Event;
 pub(super) struct Answer {
     /// What was read and not looked at yet.
     buffer: Vec<u8>,
+    search: Search,
     part: Part,
     to_head: bool,
     informational: u32,
@@ -48,7 +49,14 @@ enum Chunk {
 
 impl Answer {
     pub(super) fn new(to_head: bool) -> Self {
-        Self { buffer: Vec::new(), part: Part::Head, to_head, informational: 0, persistent: true }
+        Self {
+            buffer: Vec::new(),
+            search: Search::default(),
+            part: Part::Head,
+            to_head,
+            informational: 0,
+            persistent: true,
+        }
     }
 
     /// Reads on to the next event. Not to be called again after the end or an error.
@@ -123,7 +131,8 @@ impl Answer {
 
     fn head(&mut self) -> Result<Option<Event>, Failure> {
         // Looked for first, so that a head that comes byte by byte is parsed once.
-        while let Some(end) = end_of_head(&self.buffer) {
+        while let Some(end) = self.search.end_of_head(&self.buffer) {
+            self.search = Search::default();
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut response = httparse::Response::new(&mut headers);
             let Ok(httparse::Status::Complete(length)) = response.parse(&self.buffer[..end]) else {
@@ -180,18 +189,32 @@ fn framing(response: &httparse::Response<'_, '_>, status: u16, to_head: bool) ->
     }
 }
 
-/// The length of a head with the empty line that ends it.
-fn end_of_head(buffer: &[u8]) -> Option<usize> {
-    let mut line = 0;
-    while let Some(end) = buffer[line..].iter().position(|byte| *byte == b'\n') {
-        let next = line + end + 1;
-        // Empty lines before the status line are no end.
-        if line > 0 && matches!(&buffer[line..next], b"\n" | b"\r\n") && !buffer[..line].trim_ascii().is_empty() {
-            return Some(next);
+/// How far the end of a head was looked for: every byte is looked at once, in however many pieces it
+/// comes.
+#[derive(Default)]
+struct Search {
+    /// Where the last line begins, and how much of it was looked at.
+    line: usize,
+    looked: usize,
+    /// A line came that is not empty: before the status line, one that is empty is no end.
+    has_begun: bool,
+}
+
+impl Search {
+    /// The length of a head with the empty line that ends it.
+    fn end_of_head(&mut self, buffer: &[u8]) -> Option<usize> {
+        while let Some(end) = buffer[self.looked..].iter().position(|byte| *byte == b'\n') {
+            let next = self.looked + end + 1;
+            let line = &buffer[self.line..next];
+            (self.line, self.looked) = (next, next);
+            if self.has_begun && matches!(line, b"\n" | b"\r\n") {
+                return Some(next);
+            }
+            self.has_begun |= !line.trim_ascii().is_empty();
         }
-        line = next;
+        self.looked = buffer.len();
+        None
     }
-    None
 }
 
 enum End {
