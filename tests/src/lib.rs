@@ -1,9 +1,10 @@
 //! What the black-box tests are made of: a [`World`] is a running gateway made from manifests, an
 //! [`Echo`] is a backend that remembers what reached it byte by byte, and the clients put any bytes
-//! on the wire. Everything is on loopback with ports of its own, so that tests run side by side;
+//! on the wire. A [`Case`] puts a gateway to the mirror contract. Everything is on loopback with ports of its own, so that tests run side by side;
 //! everything waits for conditions, never for time to pass.
 
 mod client;
+mod contract;
 mod echo;
 mod metrics;
 mod patience;
@@ -15,8 +16,12 @@ mod unreachable;
 mod wire;
 mod world;
 
-pub use client::{Answer, Client, H2Answer, H2Client, H2Upload};
-pub use echo::Echo;
+pub use client::{Answer, Call, Client, Ending, H2Answer, H2Client, H2Upload, MARK, Outcome};
+pub use contract::{
+    Case, Evidence, Flaw, Invariant, LIMIT, Left, Mirror, Peer, Report, Run, Speech, Violation, connections_to,
+    violations,
+};
+pub use echo::{Echo, H2Habits, MakeScript};
 pub use metrics::{MirrorAccount, Scrape};
 pub use patience::{PATIENCE, eventually, soon};
 pub use pattern::Pattern;

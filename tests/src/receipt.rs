@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::ErrorKind;
 
 use crate::{Framing, Head};
@@ -51,8 +52,10 @@ impl Receipt {
 /// How a request ended, as far as its backend saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Not yet, or its script reads no further.
+    /// Not yet.
     Open,
+    /// Nobody knows: its script reads no further.
+    Unread,
     /// The end of the body came.
     Complete,
     /// The connection or stream ended before the body did.
@@ -60,7 +63,7 @@ pub enum End {
 }
 
 /// The body of a message: all of a small one, length and checksum of any.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Body {
     pub length: u64,
     pub checksum: u32,
@@ -82,6 +85,13 @@ impl Body {
 
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.bytes.len().min(80);
+        write!(f, "{} bytes: {:?}", self.length, String::from_utf8_lossy(&self.bytes[..shown]))
     }
 }
 

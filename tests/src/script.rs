@@ -15,6 +15,8 @@ pub enum Step {
     /// So many bytes more of the body.
     Read(u64),
     ReadAll,
+    /// All of the body, so many bytes at a time, with a pause after each.
+    Sip(u64, Duration),
     Reply(Reply),
     /// Bytes as they are. HTTP/1.1 only.
     Write(Bytes),
@@ -31,6 +33,10 @@ pub enum Step {
     Close,
     /// The connection (RST) or the stream (`CANCEL`) ends at once.
     Reset,
+    /// The stream ends as one that was never looked at (`REFUSED_STREAM`). HTTP/2 only.
+    Refuse,
+    /// The connection takes no further streams (GOAWAY). HTTP/2 only.
+    GoAway,
 }
 
 /// Scripts that many tests need.

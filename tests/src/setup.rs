@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use conf::Document;
 
+use crate::contract::Station;
 use crate::{Echo, World};
 
 /// Configuration documents in the making.
@@ -61,6 +62,11 @@ impl Setup {
     /// A backend of one endpoint that speaks HTTP/2.
     pub fn h2c_backend(self, name: &str, echo: &Echo) -> Self {
         self.document(&format!("backend: {{name: {name}, protocol: h2c, endpoints: ['{}']}}", echo.address()))
+    }
+
+    pub(crate) fn station(self, name: &str, station: &Station) -> Self {
+        let protocol = if station.is_h2c { "protocol: h2c, " } else { "" };
+        self.document(&format!("backend: {{name: {name}, {protocol}endpoints: ['{}']}}", station.address))
     }
 
     pub fn endpoints(self, name: &str, endpoints: &[SocketAddr]) -> Self {

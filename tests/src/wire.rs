@@ -1,6 +1,7 @@
 //! HTTP/1.1 as bytes: just enough of a parser to take messages off a connection without changing
 //! or forgetting anything in them. It is not the gateway's parser, on purpose.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -8,9 +9,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The start line and the headers, to and including the empty line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Head {
     pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text().fmt(f)
+    }
 }
 
 impl Head {

@@ -1,302 +1,161 @@
-//! A mirror in trouble, of every kind: the requests that it gets copies of go on as if there were
-//! no mirror, those that follow on the same connection too.
+//! A mirror in trouble, of every kind. Calls of every kind go on as if there were no mirror, those
+//! that follow on the same connection too; see [`Case`].
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use doppel_tests::{
-    Echo, Gate, Head, MirrorAccount, Pattern, Reply, Script, Setup, Step, World, full_backlog, refusing,
-};
+use doppel_tests::{Call, Case, H2Habits, Pattern, Peer, Receipt, Reply, Report, Script, Step};
 
-/// With times short enough that copies to a mirror that does nothing end within the test.
-async fn impatient(setup: Setup) -> World {
-    World::start_with(setup, |settings| {
-        let limits = &mut settings.mirror;
-        limits.connect = Duration::from_millis(300);
-        limits.write_idle = Duration::from_millis(300);
-        limits.response_head = Duration::from_millis(300);
-        limits.drain = Duration::from_millis(300);
-    })
-    .await
+/// How many copies the usual calls make, each with the one that follows.
+const COPIES: u64 = 16;
+
+async fn unharmed_by(mirror: Peer) -> Report {
+    Case::new().mirror(mirror).check().await
 }
 
-const ROUNDS: u64 = 3;
-
-/// Sends requests of every kind, again and again over the same two connections, and says what became of their copies.
-/// Each must be answered as without a mirror.
-async fn unharmed(primary: &Echo, setup: Setup) -> MirrorAccount {
-    let world = impatient(setup).await;
-    let (mut h1, mut h2) = (world.client().await, world.h2_client().await);
-    let body = Pattern::new(70_000);
-    for _ in 0..ROUNDS {
-        assert_eq!(h1.get("/").await.status, 200);
-        assert_eq!(h1.post("/", body.bytes()).await.body, body.body());
-        let chunked = "PUT / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
-        assert_eq!(h1.exchange(chunked).await.text(), "body");
-        assert_eq!(h2.post("/", body.bytes()).await.body, body.body());
-        assert_eq!(h2.get("/").await.status, 200);
+/// By a mirror that does this with every copy, over either protocol.
+async fn unharmed_by_script(script: fn() -> Script, check: impl Fn(&Report)) {
+    for mirror in [Peer::http1(move |_, _| script()), Peer::http2(move |_, _| script())] {
+        let report = unharmed_by(mirror).await;
+        assert_eq!(report.account().eligible(), COPIES);
+        check(&report);
     }
-    let requests = 5 * ROUNDS;
-    assert_eq!(primary.count() as u64, requests);
-    assert!(primary.receipts().iter().all(|receipt| receipt.is_complete()));
-    world.mirror_account(requests).await
 }
 
-async fn unharmed_by(mirror: SocketAddr) -> MirrorAccount {
-    let primary = Echo::start().await;
-    let setup = Setup::mirrored_to(&primary, mirror);
-    unharmed(&primary, setup).await
+fn none_completed(report: &Report) {
+    assert_eq!(report.account().completed, 0, "{:?}", report.account());
 }
 
-async fn unharmed_by_script(script: impl Fn(usize, &Head) -> Script + Send + Sync + 'static) -> (MirrorAccount, Echo) {
-    let mirror = Echo::scripted(script).await;
-    (unharmed_by(mirror.address()).await, mirror)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_without_trouble() {
+    for mirror in [Peer::echo(), Peer::h2_echo()] {
+        let case = Case::new().mirror(mirror);
+        case.clone().check().await.all_completed();
+        case.primary(Peer::h2_echo()).check().await.all_completed();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_refuses() {
-    let (refused, _bound) = refusing();
-    let account = unharmed_by(refused).await;
-    assert_eq!((account.completed, account.failed + account.aborted + account.dropped), (0, 15), "{account:?}");
-    assert!(account.reasons["failed connect"] > 0, "{account:?}");
+    let report = unharmed_by(Peer::Refuses).await;
+    none_completed(&report);
+    assert!(report.account().reasons["failed connect"] > 0, "{:?}", report.account());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_cannot_be_reached() {
-    let (address, _full) = full_backlog().await;
-    let account = unharmed_by(address).await;
-    assert_eq!(account.completed, 0, "{account:?}");
-    assert!(account.reasons.contains_key("failed connect_timeout"), "{account:?}");
+    let report = unharmed_by(Peer::Unreachable).await;
+    none_completed(&report);
+    assert!(report.account().reasons.contains_key("failed connect_timeout"), "{:?}", report.account());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_never_reads() {
-    let mirror = Echo::never_reads().await;
-    let account = unharmed_by(mirror.address()).await;
-    assert_eq!((account.completed, account.failed), (0, 15), "{account:?}");
+    none_completed(&unharmed_by(Peer::NeverReads).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_never_reads_an_upload() {
+    // More than the sockets and what may wait for one copy.
+    let upload = Call::with_length("POST", "/", Pattern::new(24 << 20).bytes());
+    let counting = Peer::http1(|_, _| vec![Step::ReadAll, Step::Reply(Reply::status(204))]);
+    let case = Case::new().calls([upload]).primary(counting).mirror(Peer::NeverReads);
+    let report = case.tuned(|settings| settings.mirror.copy_bytes = 1 << 20).check().await;
+    assert_eq!(report.account().reasons["aborted queue_full"], 2, "{:?}", report.account());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_reads_slowly() {
+    let sips = || vec![Step::Sip(1024, Duration::from_millis(2)), Step::Reply(Reply::status(200))];
+    // It takes its time, but never too long for one piece.
+    unharmed_by_script(sips, Report::all_completed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_never_answers() {
-    let (account, mirror) = unharmed_by_script(|_, _| Step::never_answer()).await;
-    assert_eq!(account.reasons["failed answer_timeout"], 15, "{account:?}");
-    assert!(mirror.receipts().iter().all(|copy| copy.is_complete()));
-    // None of these connections was used again.
-    assert_eq!(mirror.connections(), 15);
+    unharmed_by_script(Step::never_answer, |report| {
+        assert_eq!(report.account().reasons["failed answer_timeout"], COPIES, "{:?}", report.account());
+        assert!(report.copies().iter().all(Receipt::is_complete));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_never_answers_is_not_asked_again_on_the_same_connection() {
+    let report = unharmed_by(Peer::http1(|_, _| Step::never_answer())).await;
+    let connections: std::collections::BTreeSet<usize> = report.copies().iter().map(|copy| copy.connection).collect();
+    assert_eq!(connections.len() as u64, COPIES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_resets_after_the_head() {
-    let (account, _mirror) = unharmed_by_script(|_, _| vec![Step::Reset]).await;
-    assert_eq!(account.failed, 15, "{account:?}");
+    unharmed_by_script(|| vec![Step::Reset], none_completed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_resets_within_the_body() {
-    let (account, _mirror) = unharmed_by_script(|_, _| vec![Step::Read(3), Step::Reset]).await;
-    assert_eq!(account.failed, 15, "{account:?}");
+    unharmed_by_script(|| vec![Step::Read(3), Step::Reset], none_completed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_resets_after_the_body() {
-    let (account, _mirror) = unharmed_by_script(|_, _| vec![Step::ReadAll, Step::Reset]).await;
-    assert_eq!(account.failed, 15, "{account:?}");
+    unharmed_by_script(|| vec![Step::ReadAll, Step::Reset], none_completed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_closes_within_the_body() {
-    let (account, _mirror) = unharmed_by_script(|_, _| vec![Step::Read(3), Step::Close]).await;
-    assert_eq!(account.failed, 15, "{account:?}");
+    none_completed(&unharmed_by(Peer::http1(|_, _| vec![Step::Read(3), Step::Close])).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_answers_before_it_reads() {
-    // The body is read all the same: the copy is whole, whenever its answer came.
-    let (account, mirror) = unharmed_by_script(|_, _| vec![Step::Reply(Reply::status(202)), Step::ReadAll]).await;
-    assert_eq!((account.completed, account.failed), (15, 0), "{account:?}");
-    assert!(mirror.receipts().iter().all(|copy| copy.is_complete()));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_answers_and_closes_before_it_reads() {
-    let (account, _mirror) = unharmed_by_script(|_, _| vec![Step::Reply(Reply::status(413)), Step::Close]).await;
-    assert_eq!(account.ended(), 15, "{account:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_answers_with_errors_and_redirects() {
-    for (status, class) in [(401, "4xx"), (500, "5xx"), (302, "3xx"), (204, "2xx")] {
-        let reply = match status {
-            204 => Reply { body: doppel_tests::ReplyBody::None, ..Reply::status(204) },
-            _ => Reply::status(status).header("Location", "http://elsewhere.test/"),
-        };
-        let (account, mirror) = unharmed_by_script(move |_, _| vec![Step::ReadAll, Step::Reply(reply.clone())]).await;
-        assert_eq!(account.reasons[&format!("completed {class}")], 15, "{account:?}");
-        assert_eq!(mirror.count(), 15);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_sends_interim_answers() {
-    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
-    let (account, _mirror) =
-        unharmed_by_script(move |_, _| vec![Step::write(interim), Step::ReadAll, Step::Reply(Reply::status(200))])
-            .await;
-    assert_eq!(account.completed, 15, "{account:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_floods() {
-    let floods: [(&str, &str); 4] = [
-        ("", "HTTP/1.1 100 Continue\r\n\r\n"),
-        ("HTTP/1.1 200 OK\r\nX-Long: ", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n", "0123456789abcdef0123456789abcdef0123456789abcdef"),
-        ("HTTP/1.1 200 OK\r\n\r\n", "0123456789abcdef0123456789abcdef0123456789abcdef"),
-    ];
-    for (head, flood) in floods {
-        let flood = bytes::Bytes::from(flood.repeat(100));
-        let script = move |_: usize, _: &Head| vec![Step::ReadAll, Step::write(head), Step::Flood(flood.clone())];
-        let (account, mirror) = unharmed_by_script(script).await;
-        assert_eq!(account.ended() + account.dropped, 15, "{account:?}");
-        // What was not read to its end is not used again.
-        assert_eq!(mirror.connections(), mirror.count());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_drips() {
-    let drip = Step::Drip(Duration::from_millis(10));
-    let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
-    let (account, mirror) = unharmed_by_script(move |_, _| vec![Step::ReadAll, Step::write(head), drip.clone()]).await;
-    assert_eq!(account.ended(), 15, "{account:?}");
-    assert_eq!(mirror.connections(), 15);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_talks_nonsense() {
-    let nonsense = [
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
-        "HTTP/1.1 200 OK\r\nX-Nul: a\0b\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 999999 OK\r\n\r\n",
-        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nmore than was said",
-        "\0\0\0\0\r\n\r\n\r\n\r\n",
-    ];
-    for answer in nonsense {
-        let (account, _mirror) =
-            unharmed_by_script(move |_, _| vec![Step::ReadAll, Step::write(answer), Step::Close]).await;
-        assert_eq!(account.ended(), 15, "{answer:?}: {account:?}");
-    }
+async fn a_mirror_that_takes_the_head_and_nothing_else() {
+    unharmed_by_script(|| vec![Step::Stall], none_completed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_speaks_another_protocol() {
-    let mirror = Echo::start().await;
-    let primary = Echo::start().await;
-    let setup = Setup::new().backend("primary", &primary).h2c_backend("mirror", &mirror).rule(doppel_tests::MIRRORED);
-    let account = unharmed(&primary, setup).await;
-    assert_eq!(account.completed, 0, "{account:?}");
-    let mirror = Echo::h2c(|_, _| Step::echo()).await;
-    assert_eq!(unharmed_by(mirror.address()).await.completed, 0);
+    let mistaken = Peer::Mistaken(std::sync::Arc::new(|_, _| Step::echo()));
+    none_completed(&unharmed_by(mistaken).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_of_http2_that_resets_or_stalls() {
-    let scripts: [fn() -> Script; 4] =
-        [|| vec![Step::Reset], || vec![Step::Read(3), Step::Reset], || vec![Step::Stall], || Step::never_answer()];
-    for script in scripts {
-        let mirror = Echo::h2c(move |_: usize, _: &Head| script()).await;
-        let primary = Echo::start().await;
-        let setup =
-            Setup::new().backend("primary", &primary).h2c_backend("mirror", &mirror).rule(doppel_tests::MIRRORED);
-        let account = unharmed(&primary, setup).await;
-        assert_eq!((account.completed, account.ended()), (0, 15), "{account:?}");
-    }
+async fn a_mirror_that_takes_one_stream_at_a_time() {
+    let habits = H2Habits { streams: Some(1), ..H2Habits::default() };
+    // A second copy in the meantime has a connection of its own.
+    unharmed_by(Peer::Http2(habits, std::sync::Arc::new(|_, _| Step::echo()))).await.all_completed();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mirror_that_is_gone_and_comes_back() {
-    let primary = Echo::start().await;
-    let gate = Gate::default();
-    let waiting = gate.clone();
-    let mirror =
-        Echo::scripted(move |_, _| vec![Step::ReadAll, Step::Wait(waiting.clone()), Step::Reply(Reply::status(200))])
-            .await;
-    let address = mirror.address();
-    let world = World::start_with(Setup::mirrored(&primary, &mirror), |settings| {
-        settings.mirror.pause_min = Duration::from_millis(10);
-        settings.mirror.pause_max = Duration::from_millis(20);
-    })
-    .await;
-    let mut clients = tokio::task::JoinSet::new();
-    for i in 0..100 {
-        let mut client = world.client().await;
-        clients.spawn(async move { assert_eq!(client.post("/", format!("{i}")).await.text(), i.to_string()) });
-    }
-    while let Some(client) = clients.join_next().await {
-        client.expect("answered while the mirror holds every copy");
-    }
-    mirror.ended(100).await;
-    drop(mirror);
-    let account = world.mirror_account(100).await;
-    assert_eq!((account.completed, account.failed), (0, 100), "{account:?}");
-
-    let mut client = world.client().await;
-    for _ in 0..50 {
-        assert_eq!(client.get("/gone").await.status, 200);
-    }
-    world.mirror_account(150).await;
-
-    let back = Echo::start_at(address).await;
-    let mut sent = 150;
-    while back.count() == 0 {
-        assert_eq!(client.get("/back").await.status, 200);
-        sent += 1;
-        world.mirror_account(sent).await;
-    }
-    assert!(world.mirror_account(sent).await.completed > 0);
+async fn a_mirror_that_takes_no_stream() {
+    let habits = H2Habits { streams: Some(0), ..H2Habits::default() };
+    none_completed(&unharmed_by(Peer::Http2(habits, std::sync::Arc::new(|_, _| Step::echo()))).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_beyond_the_bound_are_dropped_and_counted() {
-    const BOUND: usize = 5;
-    let primary = Echo::start().await;
-    let gate = Gate::default();
-    let waiting = gate.clone();
-    let mirror = Echo::scripted(move |_, _| Step::echo_after(&waiting)).await;
-    let world =
-        World::start_with(Setup::mirrored(&primary, &mirror), |settings| settings.mirror.in_flight = BOUND).await;
-    let mut client = world.client().await;
-    for _ in 0..20 {
-        assert_eq!(client.get("/").await.status, 200);
-    }
-    let full = mirror.ended(BOUND).await.len();
-    gate.open();
-    let account = world.mirror_account(20).await;
-    assert_eq!((full, account.completed, account.dropped), (BOUND, 5, 15), "{account:?}");
-    assert_eq!(account.reasons["dropped in_flight"], 15);
-    assert_eq!(client.get("/").await.status, 200);
-    assert_eq!(world.mirror_account(21).await.completed, 6);
+async fn a_mirror_whose_window_never_opens() {
+    let habits = H2Habits { window: Some(0), ..H2Habits::default() };
+    let report = unharmed_by(Peer::Http2(habits, std::sync::Arc::new(|_, _| vec![Step::Stall]))).await;
+    none_completed(&report);
+    assert!(report.account().reasons["failed write_idle"] > 0, "{:?}", report.account());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_falls_behind_is_broken_off_and_the_upload_is_not() {
-    let primary = Echo::start().await;
-    let mirror = Echo::scripted(|_, _| vec![Step::Read(1), Step::Stall]).await;
-    let setup = Setup::mirrored(&primary, &mirror);
-    let world = World::start_with(setup, |settings| settings.mirror.copy_bytes = 256 << 10).await;
-    let body = Pattern::new(30 << 20);
-    let mut client = world.client().await;
-    client.send(format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n", body.length)).await;
-    for chunk in body.chunks() {
-        client.send(chunk).await;
+async fn a_mirror_that_refuses_streams() {
+    none_completed(&unharmed_by(Peer::http2(|_, _| vec![Step::Refuse])).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_goes_away_with_every_answer() {
+    let leaving = Peer::http2(|_, _| vec![Step::GoAway, Step::ReadAll, Step::Reply(Reply::status(200))]);
+    // What is under way on the connection ends, what follows has another.
+    unharmed_by(leaving).await.all_completed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_mirrors_trouble_is_not_the_others() {
+    for trouble in [Peer::NeverReads, Peer::Refuses, Peer::Unreachable, Peer::http1(|_, _| Step::never_answer())] {
+        let report = Case::new().mirror(trouble).mirror(Peer::echo()).mirror(Peer::h2_echo()).check().await;
+        for sound in &report.mirrors[1..] {
+            assert_eq!(sound.account.completed, COPIES, "{}: {:?}", sound.name, sound.account);
+        }
     }
-    assert_eq!(client.answer().await.status, 200);
-    assert_eq!(primary.only().await.body, body.body());
-    let account = world.mirror_account(1).await;
-    assert_eq!(account.reasons["aborted queue_full"], 1, "{account:?}");
-    let receipts = mirror.until("the beginning of the copy", |receipts| !receipts.is_empty()).await;
-    assert!(receipts[0].body.length < body.length);
-    let mut h2 = world.h2_client().await;
-    assert_eq!(h2.get("/").await.status, 200);
 }

@@ -101,6 +101,16 @@ impl H2Upload {
         soon("bytes to be sent", send(&mut self.stream, bytes.into())).await.expect("the stream is open");
     }
 
+    /// Sends bytes of the body, unless the stream has ended.
+    pub async fn try_send(&mut self, bytes: impl Into<Bytes>) -> Result<(), h2::Error> {
+        soon("bytes to be sent", send(&mut self.stream, bytes.into())).await
+    }
+
+    /// Ends the body, unless the stream has ended.
+    pub fn try_finish(&mut self) {
+        let _ = self.stream.send_data(Bytes::new(), true);
+    }
+
     pub fn finish(&mut self) {
         self.stream.send_data(Bytes::new(), true).expect("the stream is open");
     }

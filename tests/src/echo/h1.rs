@@ -40,10 +40,17 @@ enum After {
 
 impl Exchange {
     async fn play(&mut self, script: Vec<Step>) -> io::Result<After> {
-        for step in script {
-            match step {
+        for (number, step) in script.iter().enumerate() {
+            self.entry.before(&script[number..]);
+            match step.clone() {
                 Step::Read(length) => self.read(length).await?,
                 Step::ReadAll => self.read(u64::MAX).await?,
+                Step::Sip(length, pause) => {
+                    while !self.entry.is_complete() {
+                        self.read(length).await?;
+                        tokio::time::sleep(pause).await;
+                    }
+                }
                 Step::Reply(reply) => self.reply(reply).await?,
                 Step::Write(bytes) => self.wire.write(&bytes).await?,
                 Step::Flood(bytes) => loop {
@@ -58,6 +65,7 @@ impl Exchange {
                 Step::Tunnel => return self.tunnel().await.map(|()| After::Close),
                 Step::Close => return self.wire.stream().shutdown().await.map(|()| After::Close),
                 Step::Reset => return Ok(After::Reset),
+                Step::Refuse | Step::GoAway => unreachable!("{step:?} is a step for HTTP/2"),
             }
         }
         Ok(After::KeepAlive)

@@ -1,27 +1,54 @@
 use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::{Entry, MakeScript, Memory};
 use crate::script::ReplyBody;
 use crate::{Framing, Head, Reply, Step};
 
+/// What a backend tells in its settings, where it is not what most do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct H2Habits {
+    /// How many streams it takes at once.
+    pub streams: Option<u32>,
+    /// How many bytes of a body it takes before it has read any.
+    pub window: Option<u32>,
+}
+
 /// Serves the streams of one connection, all at once.
-pub(super) async fn serve(stream: TcpStream, connection: usize, memory: Memory, script: MakeScript) {
+pub(super) async fn serve(stream: TcpStream, habits: H2Habits, connection: usize, memory: Memory, script: MakeScript) {
     stream.set_nodelay(true).expect("a connected socket has this option");
-    let Ok(mut session) = h2::server::handshake(stream).await else { return };
+    let mut builder = h2::server::Builder::new();
+    if let Some(streams) = habits.streams {
+        builder.max_concurrent_streams(streams);
+    }
+    if let Some(window) = habits.window {
+        builder.initial_window_size(window);
+    }
+    let Ok(mut session) = builder.handshake(stream).await else { return };
     let mut streams = JoinSet::new();
-    while let Some(Ok((request, respond))) = session.accept().await {
+    let leaving = Arc::new(Notify::new());
+    loop {
+        let accepted = tokio::select! {
+            accepted = session.accept() => accepted,
+            () = leaving.notified() => {
+                session.graceful_shutdown();
+                continue;
+            }
+        };
+        let Some(Ok((request, respond))) = accepted else { break };
         let (head, framing) = head(&request);
         let entry = memory.begin(connection, head.clone(), framing);
         let script = script(entry.number, &head);
-        let exchange = Exchange { body: request.into_body(), respond, entry, unread: 0 };
+        let exchange = Exchange { body: request.into_body(), respond, entry, unread: 0, leaving: leaving.clone() };
         streams.spawn(exchange.play(script));
     }
     // The connection is gone; what its streams still read says how they ended.
@@ -51,6 +78,8 @@ struct Exchange {
     entry: Entry,
     /// Bytes of the last frame that the script did not read yet: their window is still held.
     unread: u64,
+    /// Of the connection.
+    leaving: Arc<Notify>,
 }
 
 impl Exchange {
@@ -65,10 +94,17 @@ impl Exchange {
     }
 
     async fn steps(&mut self, script: Vec<Step>) -> Result<(), h2::Error> {
-        for step in script {
-            match step {
+        for (number, step) in script.iter().enumerate() {
+            self.entry.before(&script[number..]);
+            match step.clone() {
                 Step::Read(length) => self.read(length).await?,
                 Step::ReadAll => self.read(u64::MAX).await?,
+                Step::Sip(length, pause) => {
+                    while !self.entry.is_complete() {
+                        self.read(length).await?;
+                        tokio::time::sleep(pause).await;
+                    }
+                }
                 Step::Reply(reply) => self.reply(reply).await?,
                 Step::Wait(gate) => gate.wait().await,
                 Step::Stall => std::future::pending().await,
@@ -76,6 +112,11 @@ impl Exchange {
                     self.respond.send_reset(Reason::CANCEL);
                     return Ok(());
                 }
+                Step::Refuse => {
+                    self.respond.send_reset(Reason::REFUSED_STREAM);
+                    return Ok(());
+                }
+                Step::GoAway => self.leaving.notify_one(),
                 Step::Write(_) | Step::Flood(_) | Step::Drip(_) | Step::Tunnel | Step::Close => {
                     unreachable!("{step:?} is a step for HTTP/1.1")
                 }

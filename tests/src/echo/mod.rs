@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+pub use self::h2::H2Habits;
 pub(crate) use self::h2::{pairs, send};
 use crate::{Body, End, Framing, Head, Receipt, Reply, Script, Step, eventually, soon};
 
@@ -26,12 +27,12 @@ impl Echo {
         Self::scripted(|_, _| Step::echo()).await
     }
 
-    /// Like [`Echo::start`], at an address that another left.
-    pub async fn start_at(address: SocketAddr) -> Self {
+    /// Like [`Echo::h2c`], at an address that another left.
+    pub async fn h2c_at(address: SocketAddr, script: impl Fn(usize, &Head) -> Script + Send + Sync + 'static) -> Self {
         let listener = eventually("the address to be free", async || TcpListener::bind(address).await.ok()).await;
-        let script: MakeScript = Arc::new(|_, _| Step::echo());
+        let script: MakeScript = Arc::new(script);
         Self::serve_at(listener, move |stream, connection, memory| {
-            h1::serve(stream, connection, memory, script.clone())
+            h2::serve(stream, H2Habits::default(), connection, memory, script.clone())
         })
     }
 
@@ -43,14 +44,21 @@ impl Echo {
     /// One that speaks HTTP/1.1. The script is made from the number of the request, counted from
     /// 0, and its head.
     pub async fn scripted(script: impl Fn(usize, &Head) -> Script + Send + Sync + 'static) -> Self {
-        let script: MakeScript = Arc::new(script);
+        Self::scripted_by(Arc::new(script)).await
+    }
+
+    pub(crate) async fn scripted_by(script: MakeScript) -> Self {
         Self::serve(move |stream, connection, memory| h1::serve(stream, connection, memory, script.clone())).await
     }
 
     /// Like [`Echo::scripted`], for HTTP/2 with prior knowledge.
     pub async fn h2c(script: impl Fn(usize, &Head) -> Script + Send + Sync + 'static) -> Self {
-        let script: MakeScript = Arc::new(script);
-        Self::serve(move |stream, connection, memory| h2::serve(stream, connection, memory, script.clone())).await
+        Self::h2c_by(H2Habits::default(), Arc::new(script)).await
+    }
+
+    pub(crate) async fn h2c_by(habits: H2Habits, script: MakeScript) -> Self {
+        Self::serve(move |stream, connection, memory| h2::serve(stream, habits, connection, memory, script.clone()))
+            .await
     }
 
     /// One that accepts connections and never reads a byte from them.
@@ -119,7 +127,8 @@ impl Echo {
 
     /// What it received, once so many requests ended, completely or not.
     pub async fn ended(&self, requests: usize) -> Vec<Receipt> {
-        let ended = |receipts: &[Receipt]| receipts.iter().filter(|receipt| receipt.end != End::Open).count();
+        let has_ended = |receipt: &&Receipt| receipt.is_complete() || receipt.is_aborted();
+        let ended = |receipts: &[Receipt]| receipts.iter().filter(has_ended).count();
         self.until(&format!("{requests} requests to end"), |receipts| ended(receipts) >= requests).await
     }
 
@@ -144,7 +153,8 @@ impl Drop for Echo {
     }
 }
 
-type MakeScript = Arc<dyn Fn(usize, &Head) -> Script + Send + Sync>;
+/// Makes a script of the number of a request, counted from 0, and its head.
+pub type MakeScript = Arc<dyn Fn(usize, &Head) -> Script + Send + Sync>;
 
 #[derive(Clone, Default)]
 struct Memory(Arc<watch::Sender<Remembered>>);
@@ -184,6 +194,22 @@ impl Entry {
             receipt.trailers = trailers;
             receipt.end = End::Complete;
         });
+    }
+
+    fn is_complete(&self) -> bool {
+        self.memory.0.borrow().receipts[self.number].is_complete()
+    }
+
+    /// Before a step of a script: if none of those left reads, nobody will see how the request ends.
+    fn before(&self, steps: &[Step]) {
+        let reads = |step: &Step| matches!(step, Step::Read(_) | Step::ReadAll | Step::Sip(..) | Step::Tunnel);
+        if !steps.iter().any(reads) {
+            self.update(|receipt| {
+                if receipt.end == End::Open {
+                    receipt.end = End::Unread;
+                }
+            });
+        }
     }
 
     fn abort(&self, kind: std::io::ErrorKind) {
