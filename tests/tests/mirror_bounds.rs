@@ -39,8 +39,8 @@ async fn a_copy_that_falls_behind_is_broken_off_and_the_upload_is_not() {
     assert_eq!(primary.only().await.body, body.body());
     let account = world.mirror_account(1).await;
     assert_eq!(account.reasons["aborted queue_full"], 1, "{account:?}");
-    let receipts = mirror.until("the beginning of the copy", |receipts| !receipts.is_empty()).await;
-    assert!(receipts[0].body.length < body.length);
+    // On a busy machine, not even its head may have been sent by then.
+    assert!(mirror.receipts().iter().all(|copy| copy.body.length < body.length));
     assert_eq!(client.get("/").await.status, 200);
 }
 
