@@ -2,6 +2,7 @@
 # The images doppel:dev and doppel-tests:dev of this working copy: with Docker or Podman where there
 # is one, otherwise out of what cargo builds here, as archives that a cluster's nodes can import.
 #
+#   --archives      archives also where there is Docker
 #   DOPPEL_TAG      another tag than dev
 #   DOPPEL_PROFILE  cargo's profile for the archives: release, or dev, which builds in a fraction of the time
 set -euo pipefail
@@ -12,7 +13,7 @@ profile=${DOPPEL_PROFILE:-release}
 tool=${DOPPEL_CLUSTER_TOOL:-../shared/cluster/cluster}
 
 for builder in docker podman; do
-    if command -v "$builder" >/dev/null && "$builder" info >/dev/null 2>&1; then
+    if [ "${1:-}" != --archives ] && command -v "$builder" >/dev/null && "$builder" info >/dev/null 2>&1; then
         "$builder" build -f k8s/Dockerfile -t "doppel-tests:$tag" --target tests .
         "$builder" build -f k8s/Dockerfile -t "doppel:$tag" .
         exit
