@@ -7,6 +7,7 @@ pub mod api;
 pub mod app;
 mod hash;
 pub mod manifest;
+pub mod owned;
 pub mod publish;
 pub mod snapshot;
 pub mod status;
@@ -14,4 +15,4 @@ pub mod translate;
 pub mod watch;
 
 pub use snapshot::Snapshot;
-pub use translate::{Options, Translation, translate};
+pub use translate::{Addresses, Options, ServiceType, Translation, translate};

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use adapter::{Options, app};
+use adapter::{Addresses, Options, app};
 use clap::Parser;
 
 /// Turns Gateway API manifests into the configuration of a Doppel gateway.
@@ -50,7 +50,11 @@ fn main() -> anyhow::Result<()> {
         from: flags.from,
         to: flags.to,
         pid_file: flags.pid_file,
-        options: Options { bind: flags.bind, addresses, bundle_version: None },
+        options: Options {
+            bind: flags.bind,
+            addresses: Addresses::Host { addresses, gateway_service: None },
+            ..Options::default()
+        },
     };
     let mut output = std::io::stdout().lock();
     if !flags.watch {

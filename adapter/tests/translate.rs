@@ -1,6 +1,6 @@
-//! Golden cases: `translate/<case>/input.yaml` in, `config.yaml` and `status.yaml` out. A case is
-//! named after the one behaviour that it shows. `UPDATE=1 cargo test -p doppel-adapter` writes what
-//! comes out; read the difference before it is kept.
+//! Golden cases: `translate/<case>/input.yaml` in, `config.yaml`, `status.yaml` and, where there are
+//! any, `objects.yaml` out. A case is named after the one behaviour that it shows. `UPDATE=1 cargo
+//! test -p doppel-adapter` writes what comes out; read the difference before it is kept.
 //!
 //! GatewayClasses, whose statuses are long and alike, are shown by the cases that are about them.
 //! Comments at the beginning of an input stand for flags: `# address: 192.0.2.1`.
@@ -8,9 +8,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use adapter::api::Object;
+use adapter::api::{Object, ObjectKey, ObjectRef};
 use adapter::status::{Condition, Content, Status};
-use adapter::{Options, Snapshot, Translation, manifest, translate};
+use adapter::{Addresses, Options, Snapshot, Translation, manifest, translate};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
@@ -33,14 +33,32 @@ fn cases() -> Vec<(String, PathBuf, String)> {
 
 fn options(input: &str) -> Options {
     let mut options = Options::default();
+    let (mut known, mut service_type, mut gateway_service) = (Vec::new(), None, None);
     for line in input.lines().map_while(|line| line.strip_prefix("# ")) {
         match line.split_once(": ") {
-            Some(("address", value)) => options.addresses.push(value.to_owned()),
+            Some(("address", value)) => known.push(value.to_owned()),
             Some(("bundle-version", value)) => options.bundle_version = Some(value.to_owned()),
+            Some(("service-type", value)) => service_type = Some(value.parse().unwrap()),
+            Some(("gateway-service", value)) => gateway_service = Some(key(value)),
+            Some(("refused", value)) => {
+                let (object, why) = value.split_once(": ").unwrap();
+                let (kind, name) = object.split_once(' ').unwrap();
+                let kind = ["Service", "EndpointSlice"].into_iter().find(|known| *known == kind).unwrap();
+                options.refused.insert(ObjectRef::new(kind, &key(name)), why.to_owned());
+            }
             _ => panic!("{line:?} is no flag"),
         }
     }
+    options.addresses = match service_type {
+        None => Addresses::Host { addresses: known, gateway_service },
+        Some(service_type) => Addresses::Service { service_type, gateway_service: gateway_service.unwrap() },
+    };
     options
+}
+
+fn key(name: &str) -> ObjectKey {
+    let (namespace, name) = name.split_once('/').unwrap();
+    ObjectKey::new(namespace, name)
 }
 
 #[test]
@@ -54,10 +72,18 @@ fn every_case_comes_out_as_written() {
             translation.statuses.retain(|status| status.object.kind != "GatewayClass");
         }
         let warnings: String = warnings.iter().map(|warning| format!("# input.yaml:{warning}\n")).collect();
-        let outputs = [("config.yaml", config(&translation)), ("status.yaml", warnings + &statuses(&translation))];
+        let outputs = [
+            ("config.yaml", config(&translation)),
+            ("status.yaml", warnings + &statuses(&translation)),
+            ("objects.yaml", objects(&translation)),
+        ];
         for (file, actual) in outputs {
+            // Most cases ask for no objects, and say so by having no file of them.
+            let is_none = file == "objects.yaml" && actual.is_empty();
             let file = path.join(file);
-            if update {
+            if update && is_none && file.exists() {
+                std::fs::remove_file(&file).unwrap();
+            } else if update && !is_none {
                 std::fs::write(&file, &actual).unwrap();
             }
             let expected = std::fs::read_to_string(&file).unwrap_or_default();
@@ -80,6 +106,12 @@ fn config(translation: &Translation) -> String {
 
 fn statuses(translation: &Translation) -> String {
     translation.statuses.iter().map(Status::to_yaml).collect::<Vec<_>>().join("---\n")
+}
+
+fn objects(translation: &Translation) -> String {
+    let services = translation.objects.services.values().map(|service| serde_saphyr::to_string(service).unwrap());
+    let slices = translation.objects.slices.values().map(|slice| serde_saphyr::to_string(slice).unwrap());
+    services.chain(slices).collect::<Vec<_>>().join("---\n")
 }
 
 #[test]

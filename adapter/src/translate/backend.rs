@@ -7,6 +7,7 @@ use conf::{Backend, Name, Protocol, nearest};
 use k8s_openapi::api::core::v1::ServicePort;
 
 use super::name;
+use super::pods::is_ready;
 use crate::api::http_route::BackendRef;
 use crate::api::{EndpointSlice, GROUP, ObjectKey, Service};
 use crate::snapshot::Snapshot;
@@ -31,7 +32,7 @@ impl<'a> Backends<'a> {
         let mut slices: BTreeMap<ObjectKey, Vec<_>> = BTreeMap::new();
         for (key, slice) in &snapshot.slices {
             let labels = slice.metadata.labels.as_ref();
-            if let Some(service) = labels.and_then(|labels| labels.get("kubernetes.io/service-name")) {
+            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
                 slices.entry(ObjectKey::new(&key.namespace, service)).or_default().push(slice);
             }
         }
@@ -161,14 +162,13 @@ fn endpoints<'s>(slice: &'s EndpointSlice, port: &ServicePort) -> impl Iterator<
         .flatten()
         .filter(|candidate| named(candidate.name.as_deref()) && is_tcp(candidate.protocol.as_deref()))
         .find_map(|candidate| u16::try_from(candidate.port?).ok().filter(|number| *number != 0));
-    let ready = slice.endpoints.iter().filter(|endpoint| {
-        // Unknown counts as ready, says the API.
-        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-    });
+    let ready = slice.endpoints.iter().filter(|endpoint| is_ready(endpoint));
     number.into_iter().flat_map(move |number| {
         let addresses = ready.clone().flat_map(|endpoint| &endpoint.addresses);
         addresses.filter_map(move |address| Some(SocketAddr::new(address.parse().ok()?, number)))
     })
 }
 
+/// The label of an EndpointSlice that names its Service.
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const UNSUPPORTED_PROTOCOL: &str = "UnsupportedProtocol";

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::{Addresses, Options, ServiceType};
 use crate::api::{CONTROLLER_NAME, GatewayClass, ObjectKey, ObjectRef};
 use crate::snapshot::Snapshot;
 use crate::status::{Condition, Content, Fault, Feature, GatewayClassStatus, Status};
@@ -19,11 +20,11 @@ pub(super) fn ours(snapshot: &Snapshot) -> BTreeMap<&str, Class<'_>> {
 }
 
 impl Class<'_> {
-    pub(super) fn status(&self, name: &str, bundle_version: Option<&str>) -> Status {
+    pub(super) fn status(&self, name: &str, options: &Options) -> Status {
         let generation = self.object.metadata.generation;
         let good = format!("GatewayClass {name} is served by {CONTROLLER_NAME}");
         let mut conditions = vec![Condition::unless(self.fault.as_ref(), "Accepted", generation, good)];
-        if let Some(version) = bundle_version {
+        if let Some(version) = options.bundle_version.as_deref() {
             let good = format!("the installed Gateway API is {version}, which this controller knows");
             conditions.push(Condition::unless(version_fault(version).as_ref(), "SupportedVersion", generation, good));
         }
@@ -31,10 +32,22 @@ impl Class<'_> {
             object: ObjectRef::new("GatewayClass", &ObjectKey::new("", name)),
             content: Content::GatewayClass(GatewayClassStatus {
                 conditions,
-                supported_features: FEATURES.map(|name| Feature { name }).to_vec(),
+                supported_features: features(&options.addresses).map(|name| Feature { name }).collect(),
             }),
         }
     }
+}
+
+/// What works by the way in which clients reach Gateways.
+fn features(addresses: &Addresses) -> impl Iterator<Item = &'static str> {
+    let works = |feature: &&str| match addresses {
+        // There is nothing to propagate to.
+        Addresses::Host { .. } => *feature != "GatewayInfrastructurePropagation",
+        Addresses::Service { service_type: ServiceType::LoadBalancer, .. } => true,
+        // The cluster alone chooses these.
+        Addresses::Service { .. } => *feature != "GatewayStaticAddresses",
+    };
+    FEATURES.into_iter().filter(works)
 }
 
 fn parameters_fault(name: &str, class: &GatewayClass) -> Option<Fault> {
@@ -66,10 +79,13 @@ fn version_fault(version: &str) -> Option<Fault> {
 const KNOWN_MINORS: std::ops::RangeInclusive<u32> = 1..=6;
 
 /// What works, by the names that the conformance suite has for it, sorted as the API demands.
-const FEATURES: [&str; 29] = [
+const FEATURES: [&str; 32] = [
     "Gateway",
+    "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
+    "GatewayInfrastructurePropagation",
     "GatewayPort8080",
+    "GatewayStaticAddresses",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",

@@ -1,53 +1,104 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use conf::Document;
 
+use super::address::{self, Addresses, Reach};
 use super::class::Class;
 use super::listener::{self, Listener};
+use super::pods::Pods;
+use super::service::{Exposed, Services};
+use super::target::{self, Entrance};
 use super::{Options, name};
-use crate::api::{self, ObjectKey, ObjectRef};
+use crate::api::{self, CONTROLLER_NAME, ObjectKey, ObjectRef};
+use crate::owned::Objects;
 use crate::snapshot::Snapshot;
-use crate::status::{Address, Condition, Content, Fault, GatewayStatus, Status, Truth};
+use crate::status::{Condition, Content, Fault, GatewayStatus, Status, Truth};
 
 /// A Gateway of one of our classes.
 pub(super) struct Gateway<'a> {
     pub(super) key: &'a ObjectKey,
     object: &'a api::Gateway,
     pub(super) listeners: Vec<Listener<'a>>,
-    /// Why it is not accepted, whatever its listeners are like.
+    /// Why it is not accepted, whatever its listeners are like: then nothing of it is served.
     fault: Option<Fault>,
-    /// The addresses it has, or why it cannot have those that it asks for.
-    addresses: Result<Vec<Address>, Fault>,
+    reach: Reach,
 }
 
-/// All of ours. The oldest come first to the ports, which belong to one Gateway each: listeners of
-/// different Gateways on one socket would see each other's requests.
+/// All of ours by name, and what clients reach them by as far as that is for us to make.
 pub(super) fn ours<'a>(
     snapshot: &'a Snapshot,
     classes: &BTreeMap<&str, Class<'_>>,
     options: &Options,
-) -> BTreeMap<&'a ObjectKey, Gateway<'a>> {
+) -> (BTreeMap<&'a ObjectKey, Gateway<'a>>, Objects) {
     let mut gateways: Vec<_> = snapshot
         .gateways
         .iter()
         .filter_map(|(key, object)| {
             let class = classes.get(object.spec.gateway_class_name.as_str())?;
-            Some(Gateway::new(key, object, class, options))
+            Some(Gateway::new(key, object, class))
         })
         .collect();
     gateways.sort_by_cached_key(|gateway| name::order(&gateway.object.metadata, gateway.key));
+    let mut objects = Objects { settled: settled(snapshot, &gateways), ..Objects::default() };
+    let accepted = gateways.iter_mut().filter(|gateway| gateway.fault.is_none());
+    match &options.addresses {
+        Addresses::Host { addresses, gateway_service } => {
+            let service = gateway_service.as_ref().map(|service| (service, Pods::behind(service, snapshot)));
+            let pods = service.as_ref().map(|(service, pods)| (*service, pods));
+            share_ports(accepted, |gateway| address::host(gateway.key, gateway.object, addresses, pods));
+        }
+        Addresses::Service { service_type, gateway_service } => {
+            let pods = &Pods::behind(gateway_service, snapshot);
+            let (refused, service_type) = (&options.refused, *service_type);
+            let services = Services { snapshot, refused, service_type, gateway_service, pods };
+            isolate(accepted.collect(), &services, &mut objects);
+        }
+    }
+    (gateways.into_iter().map(|gateway| (gateway.key, gateway)).collect(), objects)
+}
+
+/// The oldest come first to the ports, which belong to one Gateway each: listeners of different
+/// Gateways on one socket would see each other's requests.
+fn share_ports<'g, 'a: 'g>(gateways: impl Iterator<Item = &'g mut Gateway<'a>>, reach: impl Fn(&Gateway<'a>) -> Reach) {
     let mut ports = BTreeMap::new();
-    for gateway in gateways.iter_mut().filter(|gateway| gateway.obstacle().is_none()) {
+    for gateway in gateways {
         for listener in gateway.listeners.iter_mut().filter(|listener| listener.is_usable()) {
             listener.claim_port(gateway.key, &mut ports);
         }
+        gateway.reach = reach(gateway);
     }
-    gateways.into_iter().map(|gateway| (gateway.key, gateway)).collect()
+}
+
+/// Gives each port of each Gateway a target port of its own, and a way to there.
+fn isolate(gateways: Vec<&mut Gateway<'_>>, services: &Services<'_>, objects: &mut Objects) {
+    let wanted = gateways.iter().flat_map(|gateway| gateway.entrances());
+    let targets = target::allocate(services.snapshot, wanted);
+    for gateway in gateways {
+        let found = |entrance: Entrance| Some((entrance.port, *targets.get(&entrance)?));
+        let ports: BTreeMap<i32, u16> = gateway.entrances().filter_map(found).collect();
+        for listener in &mut gateway.listeners {
+            listener.lead_to(ports.get(&listener.spec.port).copied());
+        }
+        let exposed = Exposed { key: gateway.key, gateway: gateway.object, ports: &ports };
+        gateway.reach = services.expose(exposed, objects);
+    }
+}
+
+/// Those of which it is known what they need: nothing, where they are another controller's. Objects
+/// of others stay as they are. Addresses are hard to get back, and a class that was deleted, or
+/// changed so that it is not accepted, may be a mistake of a moment.
+fn settled(snapshot: &Snapshot, ours: &[Gateway<'_>]) -> BTreeSet<ObjectKey> {
+    let accepted = ours.iter().filter(|gateway| gateway.fault.is_none()).map(|gateway| gateway.key);
+    let strangers = snapshot.gateways.iter().filter(|(_, gateway)| {
+        let class = snapshot.classes.get(&ObjectKey::new("", &gateway.spec.gateway_class_name));
+        class.is_some_and(|class| class.spec.controller_name != CONTROLLER_NAME)
+    });
+    accepted.chain(strangers.map(|(key, _)| key)).cloned().collect()
 }
 
 impl<'a> Gateway<'a> {
-    fn new(key: &'a ObjectKey, object: &'a api::Gateway, class: &Class<'_>, options: &Options) -> Self {
+    fn new(key: &'a ObjectKey, object: &'a api::Gateway, class: &Class<'_>) -> Self {
         Self {
             key,
             object,
@@ -55,18 +106,19 @@ impl<'a> Gateway<'a> {
             fault: class_fault(key, object, class)
                 .or_else(|| parameters_fault(key, object))
                 .or_else(|| address_type_fault(key, object)),
-            addresses: addresses(key, object, options),
+            reach: Reach::default(),
         }
     }
 
-    /// Why nothing of it is served.
-    fn obstacle(&self) -> Option<&Fault> {
-        self.fault.as_ref().or(self.addresses.as_ref().err())
+    /// Its ports. A listener at fault keeps its own, lest an address be lost with the last of them.
+    fn entrances(&self) -> impl Iterator<Item = Entrance> {
+        let ports: BTreeSet<i32> = self.listeners.iter().filter_map(Listener::entrance).collect();
+        ports.into_iter().map(|port| Entrance { gateway: self.key.clone(), port })
     }
 
     /// Those that requests are served on.
     pub(super) fn served(&self) -> impl Iterator<Item = &Listener<'a>> {
-        let is_served = self.obstacle().is_none();
+        let is_served = self.fault.is_none();
         self.listeners.iter().filter(move |listener| is_served && listener.is_usable())
     }
 
@@ -74,11 +126,12 @@ impl<'a> Gateway<'a> {
         self.served()
             .filter_map(|listener| {
                 let port = u16::try_from(listener.spec.port).ok()?;
+                let target = listener.target.unwrap_or(port);
                 Some(Document::Listener(conf::Listener {
                     name: listener.name.clone(),
-                    address: SocketAddr::new(bind, port),
+                    address: SocketAddr::new(bind, target),
                     hostname: listener.hostname.clone(),
-                    public_port: None,
+                    public_port: (target != port).then_some(port),
                 }))
             })
             .collect()
@@ -86,20 +139,18 @@ impl<'a> Gateway<'a> {
 
     pub(super) fn status(&self) -> Status {
         let generation = self.object.metadata.generation;
-        let obstacle = self.obstacle();
+        let configured = match &self.reach.remark {
+            Some(remark) => format!("Gateway {} is configured; {remark}", self.key),
+            None => format!("Gateway {} is configured", self.key),
+        };
         Status {
             object: ObjectRef::new("Gateway", self.key),
             content: Content::Gateway(GatewayStatus {
-                addresses: self.addresses.clone().unwrap_or_default(),
+                addresses: self.reach.addresses.clone(),
                 attached_listener_sets: 0,
                 conditions: vec![
                     self.accepted(generation),
-                    Condition::unless(
-                        self.programming_fault().as_ref(),
-                        "Programmed",
-                        generation,
-                        format!("Gateway {} is configured", self.key),
-                    ),
+                    Condition::unless(self.programming_fault().as_ref(), "Programmed", generation, configured),
                     Condition::unless(
                         self.unresolved().as_ref(),
                         "ResolvedRefs",
@@ -107,7 +158,11 @@ impl<'a> Gateway<'a> {
                         format!("everything that Gateway {} refers to is there", self.key),
                     ),
                 ],
-                listeners: self.listeners.iter().map(|listener| listener.status(generation, obstacle)).collect(),
+                listeners: self
+                    .listeners
+                    .iter()
+                    .map(|listener| listener.status(generation, self.fault.as_ref()))
+                    .collect(),
             }),
         }
     }
@@ -136,12 +191,11 @@ impl<'a> Gateway<'a> {
             let reason = if fault.reason == PENDING { PENDING } else { "Invalid" };
             return Some(Fault::new(reason, fault.message.clone()));
         }
-        if let Err(fault) = &self.addresses {
-            return Some(fault.clone());
+        if self.served().next().is_none() {
+            let message = format!("Gateway {}: no listener can be served; each has its own status", self.key);
+            return Some(Fault::new("Invalid", message));
         }
-        self.served().next().is_none().then(|| {
-            Fault::new("Invalid", format!("Gateway {}: no listener can be served; each has its own status", self.key))
-        })
+        self.reach.fault.clone()
     }
 
     fn unresolved(&self) -> Option<Fault> {
@@ -189,53 +243,15 @@ fn parameters_fault(key: &ObjectKey, gateway: &api::Gateway) -> Option<Fault> {
 
 fn address_type_fault(key: &ObjectKey, gateway: &api::Gateway) -> Option<Fault> {
     let requested = gateway.spec.addresses.iter().flatten();
-    let unknown = requested.filter_map(|address| address.r#type.as_deref()).find(|t| !ADDRESS_TYPES.contains(t))?;
+    let unknown = requested.filter_map(|address| address.r#type.as_deref()).find(|t| !address::TYPES.contains(t))?;
     Some(Fault::new(
         "UnsupportedAddress",
         format!(
             "Gateway {key}: addresses of type {unknown} are not supported by this controller; use {}",
-            ADDRESS_TYPES.join(" or ")
+            address::TYPES.join(" or ")
         ),
     ))
 }
 
-/// Those that the Gateway asks for, as far as we have them; all that we have if it asks for none.
-fn addresses(key: &ObjectKey, gateway: &api::Gateway, options: &Options) -> Result<Vec<Address>, Fault> {
-    let ours: Vec<Address> = options.addresses.iter().map(|value| address(value)).collect();
-    let requested = gateway.spec.addresses.as_deref().unwrap_or_default();
-    if requested.is_empty() {
-        return Ok(ours);
-    }
-    let have = match ours.as_slice() {
-        [] => "none; the adapter is told them with --address".to_owned(),
-        ours => ours.iter().map(|address| address.value.as_str()).collect::<Vec<_>>().join(", "),
-    };
-    let mut found = Vec::new();
-    for request in requested {
-        let kind = request.r#type.as_deref().unwrap_or(IP_ADDRESS);
-        let mut of_kind = ours.iter().filter(|address| address.kind == kind);
-        match request.value.as_deref().filter(|value| !value.is_empty()) {
-            None => found.push(of_kind.next().cloned().ok_or_else(|| {
-                let message =
-                    format!("Gateway {key}: there is no address of type {kind} to assign; the addresses are {have}");
-                Fault::new("AddressNotAssigned", message)
-            })?),
-            Some(value) => found.push(of_kind.find(|address| address.value == value).cloned().ok_or_else(|| {
-                let message = format!("Gateway {key}: address {value} is not one of this gateway's; they are {have}");
-                Fault::new("AddressNotUsable", message)
-            })?),
-        }
-    }
-    Ok(found)
-}
-
-fn address(value: &str) -> Address {
-    let kind = if value.parse::<IpAddr>().is_ok() { IP_ADDRESS } else { HOSTNAME };
-    Address { kind, value: value.to_owned() }
-}
-
-const IP_ADDRESS: &str = "IPAddress";
-const HOSTNAME: &str = "Hostname";
-const ADDRESS_TYPES: [&str; 2] = [IP_ADDRESS, HOSTNAME];
 const PENDING: &str = "Pending";
 const LISTENERS_NOT_VALID: &str = "ListenersNotValid";

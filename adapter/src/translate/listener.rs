@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conf::{Hostname, Name};
 
-use super::name;
+use super::{name, target};
 use crate::api::gateways::GatewayListeners;
 use crate::api::{GROUP, ObjectKey};
 use crate::status::{Condition, Fault, ListenerStatus, RouteKind, Truth};
@@ -13,6 +13,8 @@ pub(super) struct Listener<'a> {
     /// That of its document.
     pub(super) name: Name,
     pub(super) hostname: Option<Hostname>,
+    /// The port that the gateway listens on, where it is not the listener's own.
+    pub(super) target: Option<u16>,
     /// The kinds of routes that may attach; none where nothing can be served.
     pub(super) kinds: Vec<RouteKind>,
     /// Why it is not accepted.
@@ -48,6 +50,7 @@ impl<'a> Listener<'a> {
             spec,
             name: name::listener(gateway, &spec.name),
             hostname,
+            target: None,
             kinds,
             fault,
             conflict: None,
@@ -71,6 +74,28 @@ impl<'a> Listener<'a> {
                 format!(
                     "listener {}: port {port} belongs to Gateway {owner}, which comes first by age and name; choose another port, or add the listener there",
                     self.spec.name
+                ),
+            ));
+        }
+    }
+
+    /// The port that requests for it come in by, if TCP carries them.
+    pub(super) fn entrance(&self) -> Option<i32> {
+        (self.spec.protocol != "UDP" && u16::try_from(self.spec.port).is_ok_and(|port| port != 0))
+            .then_some(self.spec.port)
+    }
+
+    /// Takes the target port of its port, if there is one left.
+    pub(super) fn lead_to(&mut self, target: Option<u16>) {
+        self.target = target;
+        if target.is_none() && self.is_usable() {
+            self.fault = Some(Fault::new(
+                "PortUnavailable",
+                format!(
+                    "listener {}: every target port from {} to {} of the gateway pods belongs to some port of some Gateway; remove Gateways that are not used",
+                    self.spec.name,
+                    target::RANGE.start(),
+                    target::RANGE.end()
                 ),
             ));
         }

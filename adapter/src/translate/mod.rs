@@ -1,5 +1,6 @@
 //! Objects in, documents and statuses out: pure, total, and the same for every order of arrival.
 
+mod address;
 mod attach;
 mod backend;
 mod class;
@@ -7,33 +8,45 @@ mod filter;
 mod gateway;
 mod listener;
 mod name;
+mod pods;
 mod route;
 mod rule;
+mod service;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use conf::{Document, Key, Kind};
 
+pub use self::address::{Addresses, ServiceType, UnknownServiceType};
 use self::backend::Backends;
 use self::gateway::Gateway;
+use crate::api::ObjectRef;
+use crate::owned::Objects;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
 
 /// What a translation depends on beside objects.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The address that listeners bind, with the Gateway's own ports.
+    /// The address that listeners bind.
     pub bind: IpAddr,
-    /// The addresses that clients reach the gateway by, for the status of Gateways.
-    pub addresses: Vec<String>,
+    pub addresses: Addresses,
     /// The version of the installed Gateway API, when there is a cluster that has one.
     pub bundle_version: Option<String>,
+    /// Of the objects that a translation asked for, those that could not be made so, and why.
+    pub refused: BTreeMap<ObjectRef, String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bind: Ipv4Addr::UNSPECIFIED.into(), addresses: Vec::new(), bundle_version: None }
+        Self {
+            bind: Ipv4Addr::UNSPECIFIED.into(),
+            addresses: Addresses::Host { addresses: Vec::new(), gateway_service: None },
+            bundle_version: None,
+            refused: BTreeMap::new(),
+        }
     }
 }
 
@@ -43,14 +56,16 @@ pub struct Translation {
     pub files: BTreeMap<String, Vec<Document>>,
     /// Of every object that is ours, by kind and name.
     pub statuses: Vec<Status>,
+    /// What clients reach the Gateways by, where that is for the adapter to make.
+    pub objects: Objects,
 }
 
 /// Never fails: what is wrong with an object becomes its status, and spoils nothing beside it.
 pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     let classes = class::ours(snapshot);
-    let mut gateways = gateway::ours(snapshot, &classes, options);
+    let (mut gateways, objects) = gateway::ours(snapshot, &classes, options);
     let mut backends = Backends::new(snapshot);
-    let mut translation = Translation::default();
+    let mut translation = Translation { objects, ..Translation::default() };
     let mut route_statuses = Vec::new();
     for (key, route) in &snapshot.routes {
         let Some(translated) = route::translate(key, route, &mut gateways, &snapshot.namespaces, &mut backends) else {
@@ -67,7 +82,7 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
         }
     }
     translation.add_backends(&backends);
-    let class_statuses = classes.iter().map(|(name, class)| class.status(name, options.bundle_version.as_deref()));
+    let class_statuses = classes.iter().map(|(name, class)| class.status(name, options));
     let gateway_statuses = gateways.values().map(Gateway::status);
     translation.statuses = class_statuses.chain(gateway_statuses).chain(route_statuses).collect();
     translation

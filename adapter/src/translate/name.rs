@@ -34,9 +34,39 @@ pub(super) fn file(kind: &str, key: &ObjectKey) -> String {
     if stem.len() <= MAX_STEM {
         return format!("{stem}.yaml");
     }
-    let hash = format!("{:016x}", fnv1a(stem.as_bytes()));
-    format!("{}-{hash}.yaml", &stem[..MAX_STEM - hash.len() - 1])
+    format!("{}.yaml", shortened(&stem, &stem, MAX_STEM))
 }
+
+/// A Service of a Gateway: of several, the one of this number, from 0. Different Gateways have
+/// different ones, except that of names which are no names of Services a part is replaced by a hash.
+pub(super) fn service(gateway: &ObjectKey, number: usize) -> ObjectKey {
+    let name = &gateway.name;
+    let is_label = !name.contains('.') && name.starts_with(|first: char| first.is_ascii_lowercase());
+    let stem = match is_label && name.len() <= MAX_SERVICE_STEM {
+        true => name.clone(),
+        false => shortened(&format!("gateway-{}", name.replace('.', "-")), name, MAX_SERVICE_STEM),
+    };
+    let name = match number {
+        0 => format!("{stem}-doppel"),
+        number => format!("{stem}-doppel-{}", number + 1),
+    };
+    ObjectKey::new(&gateway.namespace, &name)
+}
+
+/// As the value of a label.
+pub(super) fn label(name: &str) -> String {
+    if name.len() <= MAX_LABEL { name.to_owned() } else { shortened(name, name, MAX_LABEL) }
+}
+
+/// The beginning of a text and a hash of what it stands for.
+fn shortened(text: &str, whole: &str, length: usize) -> String {
+    let hash = format!("{:016x}", fnv1a(whole.as_bytes()));
+    let end = text.len().min(length - hash.len() - 1);
+    format!("{}-{hash}", text[..end].trim_end_matches(['-', '.']))
+}
+
+const MAX_LABEL: usize = 63;
+const MAX_SERVICE_STEM: usize = MAX_LABEL - "-doppel-16".len();
 
 /// File names have at most 255 bytes; this leaves room for the suffixes of temporary ones.
 const MAX_STEM: usize = 200;
