@@ -44,6 +44,7 @@ pub async fn watch(settings: Settings, output: &mut impl Write) -> anyhow::Resul
             _ = hangup.recv() => {
                 log::info!("reading everything again");
                 adapter.folder.forget_stamps();
+                adapter.directory.forget();
             }
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
@@ -84,7 +85,7 @@ impl Adapter {
 
     fn step(&mut self, when: Notify, output: &mut impl Write) -> anyhow::Result<()> {
         let translation = translate(&self.folder.snapshot(), &self.settings.options);
-        let published = self.directory.publish(&translation.files)?;
+        let published = self.directory.publish(translation.files)?;
         for path in &published.in_the_way {
             log::error!("{} is not the adapter's and stands in its way; move it elsewhere", path.display());
         }

@@ -10,9 +10,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::hash::fnv1a;
 
 /// A directory of documents, shared with people: what does not begin with our mark is theirs.
+///
+/// It is looked through once. After that only what is published differently is touched, which makes
+/// a change of one file among thousands cost one file.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    /// The files of ours that are there; none before the directory was looked through.
+    files: Option<BTreeMap<String, File>>,
+    revision: String,
+}
+
+#[derive(Debug)]
+struct File {
+    documents: Vec<Document>,
+    /// Of its text.
+    hash: u64,
 }
 
 /// What became of a publication.
@@ -36,28 +49,63 @@ impl Directory {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, PublishError> {
         let path = path.into();
         std::fs::create_dir_all(&path).map_err(at(&path))?;
-        Ok(Self { path })
+        Ok(Self { path, files: None, revision: String::new() })
+    }
+
+    /// The revision of what was published last.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// Makes the next publication look through the directory again.
+    pub fn forget(&mut self) {
+        self.files = None;
     }
 
     /// Makes the directory hold these files of ours and no others. Each is replaced as a whole, and
     /// only if it differs; what is referred to comes before what refers to it and goes after it, and
     /// the revision is last.
-    pub fn publish(&self, files: &BTreeMap<String, Vec<Document>>) -> Result<Published, PublishError> {
-        let texts: BTreeMap<&str, String> =
-            files.iter().map(|(name, documents)| (name.as_str(), text(documents))).collect();
+    pub fn publish(&mut self, files: BTreeMap<String, Vec<Document>>) -> Result<Published, PublishError> {
         let mut published = Published::default();
-        for (name, text) in &texts {
-            self.replace(name, text, &mut published)?;
+        // With an error on the way nothing is known any more.
+        let before = self.files.take();
+        let is_known = before.is_some();
+        let mut known = before.unwrap_or_default();
+        let gone = match is_known {
+            true => known.keys().filter(|name| !files.contains_key(*name)).cloned().collect(),
+            false => self.others(&files)?,
+        };
+        for (name, documents) in files {
+            if known.get(&name).is_some_and(|file| file.documents == documents) {
+                continue;
+            }
+            let text = text(&documents);
+            if self.replace(&name, &text, &mut published)? {
+                known.insert(name, File { documents, hash: fnv1a(text.as_bytes()) });
+            } else {
+                known.remove(&name);
+            }
         }
-        self.remove_others(&texts, &mut published)?;
-        self.replace(REVISION_FILE, &text(&[revision(&texts)]), &mut published)?;
+        // Routes sort behind what they refer to.
+        for name in gone.iter().rev() {
+            let path = self.path.join(name);
+            std::fs::remove_file(&path).map_err(at(&path))?;
+            published.changed.push(path);
+            known.remove(name);
+        }
+        if !is_known || !published.changed.is_empty() {
+            self.revision = revision(&known);
+            self.replace(REVISION_FILE, &text(&[self.revision_document()]), &mut published)?;
+        }
+        self.files = Some(known);
         Ok(published)
     }
 
-    fn replace(&self, name: &str, text: &str, published: &mut Published) -> Result<(), PublishError> {
+    /// Whether the file is as it should be now; not if it is somebody else's.
+    fn replace(&self, name: &str, text: &str, published: &mut Published) -> Result<bool, PublishError> {
         let path = self.path.join(name);
         let is_in_the_way = match std::fs::read_to_string(&path) {
-            Ok(present) if present == text => return Ok(()),
+            Ok(present) if present == text => return Ok(true),
             Ok(present) => !is_ours(&present),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             // What is no text is not ours.
@@ -66,34 +114,35 @@ impl Directory {
         };
         if is_in_the_way {
             published.in_the_way.push(path);
-            return Ok(());
+            return Ok(false);
         }
         let temporary = self.path.join(format!(".{name}{TEMPORARY}"));
         std::fs::write(&temporary, text).map_err(at(&temporary))?;
         std::fs::rename(&temporary, &path).map_err(at(&path))?;
         published.changed.push(path);
-        Ok(())
+        Ok(true)
     }
 
-    fn remove_others(&self, wanted: &BTreeMap<&str, String>, published: &mut Published) -> Result<(), PublishError> {
-        let mut gone = Vec::new();
+    /// The files of ours that are there and should not be, sorted.
+    fn others(&self, wanted: &BTreeMap<String, Vec<Document>>) -> Result<Vec<String>, PublishError> {
+        let mut others = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(at(&self.path))? {
             let entry = entry.map_err(at(&self.path))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_wanted = name == REVISION_FILE || wanted.contains_key(name.as_str());
+            let is_wanted = name == REVISION_FILE || wanted.contains_key(&name);
             // A temporary file is what is left of one who was stopped while writing.
             let is_candidate = name.ends_with(".yaml") || name.ends_with(TEMPORARY);
             if !is_wanted && is_candidate && std::fs::read_to_string(entry.path()).is_ok_and(|text| is_ours(&text)) {
-                gone.push(entry.path());
+                others.push(name);
             }
         }
-        // Routes sort behind what they refer to.
-        gone.sort_by(|a, b| b.cmp(a));
-        for path in gone {
-            std::fs::remove_file(&path).map_err(at(&path))?;
-            published.changed.push(path);
-        }
-        Ok(())
+        others.sort();
+        Ok(others)
+    }
+
+    fn revision_document(&self) -> Document {
+        let name = "doppel-adapter".parse().expect("a word is a name");
+        Document::Revision(Revision { name, revision: self.revision.clone() })
     }
 }
 
@@ -131,10 +180,12 @@ fn is_ours(text: &str) -> bool {
 }
 
 /// The same for the same files, whoever wrote them and when.
-fn revision(texts: &BTreeMap<&str, String>) -> Document {
-    let all = texts.iter().flat_map(|(name, text)| [name.as_bytes(), b"\0", text.as_bytes(), b"\0"]).flatten();
-    let name = "doppel-adapter".parse().expect("a word is a name");
-    Document::Revision(Revision { name, revision: format!("{:016x}", fnv1a(all)) })
+fn revision(files: &BTreeMap<String, File>) -> String {
+    let hash = files.iter().fold(fnv1a([]), |hash, (name, file)| {
+        let parts = [&hash.to_le_bytes()[..], name.as_bytes(), b"\0", &file.hash.to_le_bytes()];
+        fnv1a(parts.into_iter().flatten())
+    });
+    format!("{hash:016x}")
 }
 
 const MARK: &str = "# Written by doppel-adapter, which replaces and removes this file.";
@@ -158,12 +209,12 @@ mod tests {
     #[test]
     fn only_what_differs_is_written_and_the_revision_is_last() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(folder.path()).unwrap();
+        let mut directory = Directory::open(folder.path()).unwrap();
         let mut files = BTreeMap::from([
             ("backend-default_pipy.yaml".to_owned(), documents("10.0.0.1:80")),
             ("backend-default_other.yaml".to_owned(), documents("10.0.0.2:80")),
         ]);
-        let publish = |files: &_| names(&directory.publish(files).unwrap().changed);
+        let mut publish = |files: &BTreeMap<_, _>| names(&directory.publish(files.clone()).unwrap().changed);
         assert_eq!(publish(&files), ["backend-default_other.yaml", "backend-default_pipy.yaml", "revision.yaml"]);
         assert_eq!(publish(&files), [""; 0]);
         files.insert("backend-default_pipy.yaml".to_owned(), documents("10.0.0.3:80"));
@@ -173,10 +224,41 @@ mod tests {
     }
 
     #[test]
+    fn the_revision_is_that_of_the_files_and_not_of_the_way_there() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [mut one, mut other] = folders.each_ref().map(|folder| Directory::open(folder.path()).unwrap());
+        let file = |name: &str, endpoint| (name.to_owned(), documents(endpoint));
+        let both = BTreeMap::from([file("backend-a.yaml", "10.0.0.1:80"), file("backend-b.yaml", "10.0.0.2:80")]);
+        one.publish(both.clone()).unwrap();
+        let revision = one.revision().to_owned();
+        other
+            .publish(BTreeMap::from([file("backend-a.yaml", "10.0.0.9:80"), file("backend-c.yaml", "10.0.0.2:80")]))
+            .unwrap();
+        assert_ne!(other.revision(), revision);
+        other.publish(both.clone()).unwrap();
+        assert_eq!(other.revision(), revision);
+        // One who starts in a directory that is as it should be comes to the same.
+        let mut third = Directory::open(folders[0].path()).unwrap();
+        assert_eq!(third.publish(both).unwrap().changed, [PathBuf::new(); 0]);
+        assert_eq!(third.revision(), revision);
+    }
+
+    #[test]
+    fn what_others_did_to_the_directory_is_mended_when_it_is_looked_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut directory = Directory::open(folder.path()).unwrap();
+        let files = BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))]);
+        directory.publish(files.clone()).unwrap();
+        std::fs::remove_file(folder.path().join("backend.yaml")).unwrap();
+        directory.forget();
+        assert_eq!(names(&directory.publish(files).unwrap().changed), ["backend.yaml"]);
+    }
+
+    #[test]
     fn what_is_published_reads_back() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(folder.path()).unwrap();
-        directory.publish(&BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))])).unwrap();
+        let mut directory = Directory::open(folder.path()).unwrap();
+        directory.publish(BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))])).unwrap();
         let read = |name| conf::parse(&std::fs::read_to_string(folder.path().join(name)).unwrap());
         let parsed = read("backend.yaml");
         assert_eq!(parsed.problems, []);
@@ -190,14 +272,14 @@ mod tests {
     #[test]
     fn files_of_others_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(folder.path()).unwrap();
+        let mut directory = Directory::open(folder.path()).unwrap();
         for name in ["mine.yaml", "backend.yaml", "notes.txt"] {
             std::fs::write(folder.path().join(name), "backend: {name: mine}\n").unwrap();
         }
         std::fs::write(folder.path().join("binary.yaml"), [0xff, 0xfe]).unwrap();
         std::fs::write(folder.path().join(".old.yaml.doppel-tmp"), format!("{MARK}\n")).unwrap();
         let files = BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))]);
-        let published = directory.publish(&files).unwrap();
+        let published = directory.publish(files).unwrap();
         assert_eq!(names(&published.in_the_way), ["backend.yaml"]);
         assert_eq!(names(&published.changed), [".old.yaml.doppel-tmp", "revision.yaml"]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
