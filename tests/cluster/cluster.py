@@ -114,14 +114,18 @@ def until(what, seconds, condition):
 
 def condition(object, type):
     """Whether a condition is true and of the object's newest generation."""
-    return is_true(object.get("status", {}).get("conditions", []), type, object["metadata"].get("generation"))
+    return is_true(object.get("status", {}).get("conditions", []), type, object)
 
 
-def is_true(conditions, type, generation=None):
+def accepted(route):
+    """Whether its first parent takes the route as it is now."""
+    return is_true(parent_conditions(route), "Accepted", route)
+
+
+def is_true(conditions, type, object):
+    newest = object["metadata"].get("generation")
     return any(
-        one["type"] == type
-        and one["status"] == "True"
-        and one.get("observedGeneration", generation) == generation
+        one["type"] == type and one["status"] == "True" and one.get("observedGeneration", newest) == newest
         for one in conditions
     )
 

@@ -2,7 +2,7 @@
 
 import unittest
 
-from cluster import Case, a_gateway, a_route, a_rule, is_true, parent_conditions, status, until
+from cluster import Case, a_gateway, a_route, a_rule, accepted, status, until
 from load import Load
 
 
@@ -15,7 +15,7 @@ class Hostile(Case):
         print(load)
         self.assertEqual((load.failures, list(load.statuses)), ([], [200]))
         route = self.get("httproute", "later")
-        self.assertTrue(is_true(parent_conditions(route), "Accepted"), route.get("status"))
+        self.assertTrue(accepted(route), route.get("status"))
 
     def later(self, address):
         self.apply(a_route("later", "web", [a_rule("echo", "/later")]))

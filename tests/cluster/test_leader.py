@@ -2,7 +2,7 @@
 
 import unittest
 
-from cluster import HOME, Case, a_route, a_rule, gateway_pods, get, is_true, kill, parent_conditions, until
+from cluster import HOME, Case, a_route, a_rule, accepted, gateway_pods, get, kill, until
 
 
 class Leader(Case):
@@ -12,8 +12,7 @@ class Leader(Case):
         pod = next(pod for pod in gateway_pods() if pod["metadata"]["name"] in leader)
         kill(pod, "doppel-adapter")
         self.apply(a_route("late", "web", [a_rule("echo", "/late")]))
-        accepted = lambda: is_true(parent_conditions(self.get("httproute", "late")), "Accepted")
-        until("a new route is accepted", 60, accepted)
+        until("a new route is accepted", 60, lambda: accepted(self.get("httproute", "late")))
 
 
 def holder():

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from cluster import GATEWAY_API, Case, a_gateway, a_route, a_rule, an_echo, apply, is_true, kubectl, parent_conditions, reason, status, until
+from cluster import GATEWAY_API, Case, a_gateway, a_route, a_rule, an_echo, apply, kubectl, parent_conditions, reason, status, until
 
 HOST = "shop.example"
 
