@@ -91,6 +91,44 @@ async fn a_body_is_passed_on_as_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_does_not_wait_for_its_body() {
+    for h2c in [false, true] {
+        for mirror_h2c in [false, true] {
+            let backend = async |h2c| match h2c {
+                true => Echo::h2c(|_, _| Step::echo()).await,
+                false => Echo::start().await,
+            };
+            let (primary, mirror) = (backend(h2c).await, backend(mirror_h2c).await);
+            let mut setup = Setup::new().rule(doppel_tests::MIRRORED);
+            for (name, echo, h2c) in [("primary", &primary, h2c), ("mirror", &mirror, mirror_h2c)] {
+                setup = if h2c { setup.h2c_backend(name, echo) } else { setup.backend(name, echo) };
+            }
+            let world = setup.start().await;
+            let arrived = async |requests: usize| {
+                for echo in [&primary, &mirror] {
+                    echo.until("the head", |receipts| receipts.len() == requests).await;
+                    assert_eq!(echo.receipts()[requests - 1].body.length, 0);
+                }
+            };
+            let mut client = world.client().await;
+            client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\n").await;
+            arrived(1).await;
+            assert_eq!(client.exchange("body").await.text(), "body");
+            client.send("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            arrived(2).await;
+            assert_eq!(client.exchange("4\r\nbody\r\n0\r\n\r\n").await.text(), "body");
+            let mut client = world.h2_client().await;
+            let mut upload = client.start(H2Client::request("POST", "/"), false).await;
+            arrived(3).await;
+            upload.send("body").await;
+            upload.finish();
+            assert_eq!(upload.answer().await.text(), "body");
+            assert_eq!(world.mirror_account(3).await.completed, 3);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_expects_100_is_told_to_continue() {
     let (world, primary) = world(|_, head| {
         let interim = Step::write("HTTP/1.1 100 Continue\r\n\r\n");

@@ -25,15 +25,6 @@ impl Copy {
         Self { entry, head }
     }
 
-    pub(super) fn receiver(&self) -> &Arc<Receiver> {
-        &self.entry.receiver
-    }
-
-    /// Ends a copy of which nothing was sent.
-    pub(super) fn abort(self, reason: Abort) {
-        self.entry.end(Outcome::Aborted(reason));
-    }
-
     /// Sends the copy, in a task of its own that nobody waits for but [`super::Mirrors::drained`].
     pub(super) fn spawn(self, body: Body) {
         tokio::spawn(self.run(body));
@@ -95,7 +86,8 @@ async fn exchange(entry: &mut Entry, head: Head, body: &mut Body) -> Result<u16,
     }
 }
 
-/// Sends the whole request. The client may take its time for the body, the mirror may not.
+/// Sends the whole request. The client may take its time for the body, the mirror may not. The head
+/// travels with what is there of the body, and does not wait for more.
 async fn send(
     connection: &mut Connection,
     answer: &mut Answer,
@@ -104,14 +96,19 @@ async fn send(
     limits: &Limits,
     timer: &mut Timer<'_>,
 ) -> Result<(), Outcome> {
+    let mut is_head_sent = false;
     loop {
         let next = poll_fn(|context| {
             if let Poll::Ready(next) = body.poll_next(context) {
                 return Poll::Ready(next.map_err(Outcome::Aborted));
             }
+            if !is_head_sent {
+                return Poll::Ready(Ok(Piece { chunk: None, last: false }));
+            }
             answer.watch(context, connection, limits.answer_bytes(entry.sent)).map_err(Outcome::Failed)
         });
         let Piece { chunk, last } = next.await?;
+        is_head_sent = true;
         let length = chunk.as_ref().map_or(0, |chunk: &Chunk| chunk.as_ref().len() as u64);
         connection.load(chunk, last);
         loop {
@@ -275,6 +272,10 @@ impl Entry {
         Some(Self { receiver, account, endpoint, outcome, started: Instant::now(), sent: 0, status: None })
     }
 
+    pub(super) fn receiver(&self) -> &Arc<Receiver> {
+        &self.receiver
+    }
+
     pub(super) fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
@@ -324,7 +325,7 @@ mod tests {
         let mut head = pingora::http::RequestHeader::build("GET", b"/", None).unwrap();
         head.insert_header("Host", "h").unwrap();
         let head = Heads::new(&head, true).speaking(conf::Protocol::Http).unwrap();
-        let size = size_of_val(&Copy::new(entry, head).run(Body::Whole(None)));
+        let size = size_of_val(&Copy::new(entry, head).run(Body::None));
         assert!(size < 4 << 10, "{size} bytes are allocated for each copy");
     }
 }

@@ -64,8 +64,7 @@ fn wake(mut state: MutexGuard<'_, State>) {
 
 /// What a copy has for a body.
 pub(super) enum Body {
-    /// All of it.
-    Whole(Option<Chunk>),
+    None,
     /// It comes piece by piece.
     Stream(Reader),
 }
@@ -83,7 +82,7 @@ impl Body {
     /// The next piece. After the last one there is none.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, Abort>> {
         let reader = match self {
-            Self::Whole(chunk) => return Poll::Ready(Ok(Piece { chunk: chunk.take(), last: true })),
+            Self::None => return Poll::Ready(Ok(Piece { chunk: None, last: true })),
             Self::Stream(reader) => reader,
         };
         let mut state = reader.0.lock();

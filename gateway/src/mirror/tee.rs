@@ -23,10 +23,6 @@ pub struct Planned {
 /// complete.
 #[derive(Default)]
 pub struct Tee {
-    /// Copies nothing of whose body came yet. They begin with its first bytes, which then travel
-    /// together with the head; a short body is sent whole, without a queue.
-    waiting: Vec<Copy>,
-    /// Copies that are being sent.
     streams: Vec<Arc<Queue>>,
     started: u32,
     /// By Content-Length.
@@ -52,8 +48,12 @@ impl Tee {
             }
             tee.started += 1;
             match heads.speaking(protocol) {
-                Ok(head) if bodiless => Copy::new(entry, head).spawn(Body::Whole(None)),
-                Ok(head) => tee.waiting.push(Copy::new(entry, head)),
+                Ok(head) if bodiless => Copy::new(entry, head).spawn(Body::None),
+                Ok(head) => {
+                    let queue = Queue::new(Ledger::new(entry.receiver().clone()));
+                    tee.streams.push(queue.clone());
+                    Copy::new(entry, head).spawn(Body::Stream(Reader(queue)));
+                }
                 Err(failure) => entry.end(Outcome::Failed(failure)),
             }
         }
@@ -67,7 +67,7 @@ impl Tee {
 
     /// Whether no copy waits for more of the body.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.streams.is_empty()
+        self.streams.is_empty()
     }
 
     /// A new attempt at the primary begins, and with it the body: what was sent already is not
@@ -97,19 +97,6 @@ impl Tee {
                 false
             }
         });
-        for copy in std::mem::take(&mut self.waiting) {
-            let ledger = Ledger::new(copy.receiver().clone());
-            match reserve(&ledger, &fresh) {
-                Ok(chunk) if end => copy.spawn(Body::Whole(chunk)),
-                Ok(chunk) => {
-                    let queue = Queue::new(ledger);
-                    queue.push(chunk, false);
-                    copy.spawn(Body::Stream(Reader(queue.clone())));
-                    self.streams.push(queue);
-                }
-                Err(reason) => copy.abort(reason),
-            }
-        }
     }
 
     /// Whether so much waits for a copy that its task should get to run: it may stand behind the
@@ -122,9 +109,6 @@ impl Tee {
     pub fn abort(&mut self, reason: Abort) {
         for queue in self.streams.drain(..) {
             queue.abort(reason);
-        }
-        for copy in self.waiting.drain(..) {
-            copy.abort(reason);
         }
     }
 

@@ -63,7 +63,7 @@ async fn the_end_counts_once() {
 }
 
 #[tokio::test]
-async fn of_a_request_whose_body_never_begins_the_mirror_sees_nothing() {
+async fn of_a_request_that_fails_at_once_the_mirror_sees_nothing() {
     let (world, mirror) = (World::new(Limits::default()), Mirror::new().await);
     let mut tee = world.copy(mirror.endpoint, &post(3));
     assert_eq!(world.sample("doppel_mirror_in_flight"), 1.0);
@@ -76,6 +76,17 @@ async fn of_a_request_whose_body_never_begins_the_mirror_sees_nothing() {
     assert!(connection.head().await.starts_with("GET "));
     connection.ok().await;
     world.books(&[("aborted primary_failed", 1), ("completed 2xx", 1)]).await;
+}
+
+#[tokio::test]
+async fn of_a_request_whose_body_never_begins_the_mirror_sees_the_head() {
+    let (world, mirror) = (World::new(Limits::default()), Mirror::new().await);
+    let mut tee = world.copy(mirror.endpoint, &chunked());
+    let mut connection = mirror.accept().await;
+    assert!(connection.head().await.starts_with("POST "));
+    tee.abort(Abort::Client);
+    assert_eq!(connection.rest().await, b"");
+    world.books(&[("aborted client", 1)]).await;
 }
 
 #[tokio::test]
