@@ -48,24 +48,60 @@ async fn a_dripping_answer_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dripping_head_is_cut_off() {
+async fn a_dripping_head_is_504() {
     let drip = |_: usize, _: &Head| -> Script {
         vec![Step::ReadAll, Step::write("HTTP/1.1 200 OK\r\nX-Slow: "), Step::Drip(Duration::from_millis(20))]
     };
-    let (world, _primary) = world("timeouts: {request: 300ms}", drip).await;
-    let mut client = world.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
-    let answer = client.maybe_answer().await;
-    assert!(answer.as_ref().is_none_or(|answer| answer.status == 504), "{answer:?}");
+    for limit in ["{request: 300ms}", "{backendRequest: 300ms}"] {
+        let (world, primary) = world(&format!("timeouts: {limit}"), drip).await;
+        let mut client = world.client().await;
+        assert_eq!(client.get("/").await.status, 504, "{limit}");
+        assert_eq!(world.client().await.post("/", "body").await.status, 504, "{limit}");
+        assert_eq!(world.h2_client().await.get("/").await.status, 504, "{limit}");
+        assert_eq!(world.h2_client().await.post("/", "body").await.status, 504, "{limit}");
+        let handshake = world.client().await.exchange(HANDSHAKE).await;
+        assert_eq!(handshake.status, 504, "{limit}");
+        assert_eq!(primary.count(), 5);
+    }
 }
+
+const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: abc\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_upload_counts_as_time_of_the_request() {
-    let (world, primary) = world("timeouts: {request: 300ms}", |_, _| Step::echo()).await;
-    let mut client = world.client().await;
-    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nabc").await;
-    assert_eq!(client.answer().await.status, 504);
-    assert!(primary.only().await.is_aborted());
+    for h2c in [false, true] {
+        let (primary, setup) = if h2c {
+            let primary = Echo::h2c(|_, _| Step::echo()).await;
+            let setup = Setup::new().h2c_backend("primary", &primary);
+            (primary, setup)
+        } else {
+            let primary = Echo::start().await;
+            let setup = Setup::new().backend("primary", &primary);
+            (primary, setup)
+        };
+        let world = setup.rule("timeouts: {request: 300ms}").start().await;
+        let mut client = world.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nabc").await;
+        assert_eq!(client.answer().await.status, 504);
+        let mut client = world.h2_client().await;
+        let mut upload = client.start(H2Client::request("POST", "/"), false).await;
+        upload.send("abc").await;
+        assert_eq!(upload.answer().await.status, 504);
+        assert!(primary.ended(2).await.iter().all(|receipt| receipt.is_aborted()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_before_the_next_attempt_is_none_of_the_attempts_time() {
+    let script = |number: usize, _: &Head| if number == 0 { Step::never_answer() } else { Step::echo() };
+    let fields = "
+        timeouts: {backendRequest: 100ms}
+        retry: {attempts: 1, backoff: 600ms}
+        ";
+    let (world, primary) = world(fields, script).await;
+    assert_eq!(world.client().await.get("/").await.status, 200);
+    assert_eq!(primary.count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,8 +24,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::proxy::is_interrupted;
-
 /// One end of a connection for Pingora to own.
 pub(super) struct Wire {
     /// What was read to find out the protocol, to be read again.
@@ -172,9 +170,6 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if is_interrupted() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
         if !self.received.is_empty() {
             let length = self.received.len().min(buffer.remaining());
             buffer.put_slice(&self.received.split_to(length));

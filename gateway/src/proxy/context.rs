@@ -121,7 +121,7 @@ impl Context {
         let now = Instant::now();
         let attempt = self.rule.as_ref().and_then(|rule| rule.timeouts.backend_request).map(|limit| now + limit);
         let deadline = [attempt, self.request_deadline()].into_iter().flatten().min();
-        self.exchange.set_deadline(deadline);
+        self.exchange.begin_attempt(deadline);
         self.attempts += 1;
         if self.attempts > 1 {
             self.tee.attempt();

@@ -28,8 +28,8 @@ pub struct Entrance {
     options: HttpServerOptions,
 }
 
-/// How much later than its deadline a request is dropped that could not be ended in order: an
-/// HTTP/2 stream, or a request whose body a backend does not take.
+/// How much later than its deadline a request is dropped that could not be ended in order, because
+/// its backend's connection is not its own (HTTP/2), or because its client does not take the answer.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// An HTTP/2 connection without streams is closed after this.
@@ -86,7 +86,7 @@ impl HttpServerApp for Entrance {
                 }
                 match timer.as_mut().as_pin_mut().map(|timer| timer.poll(context)) {
                     Some(Poll::Ready(())) if expired => return Poll::Ready(None),
-                    // The request is polled again, and now its reads from the client fail.
+                    // The request is polled again, and finds its backend gone.
                     Some(Poll::Ready(())) => exchange.expire(),
                     Some(Poll::Pending) | None => return Poll::Pending,
                 }

@@ -1,10 +1,12 @@
 //! What a connection and the request on it must tell each other, where Pingora has no hook.
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{Shutdown, shutdown};
 use pingora_core::server::ShutdownWatch;
 
 /// One request and its answer, from the wait for its head on.
@@ -20,9 +22,12 @@ pub(super) struct Exchange {
     deadline: AtomicU64,
     active: AtomicBool,
     expired: AtomicBool,
+    /// The connection to the backend, if no other request uses it; [`NONE`] otherwise.
+    backend: AtomicI32,
 }
 
 const NEVER: u64 = u64::MAX;
+const NONE: RawFd = -1;
 
 impl Exchange {
     pub(super) fn new(socket: SocketAddr, shutdown: ShutdownWatch) -> Arc<Self> {
@@ -33,6 +38,7 @@ impl Exchange {
             deadline: AtomicU64::new(NEVER),
             active: AtomicBool::new(false),
             expired: AtomicBool::new(false),
+            backend: AtomicI32::new(NONE),
         })
     }
 
@@ -61,12 +67,23 @@ impl Exchange {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// From now on reads from the client fail at this time, and some time later the whole request
-    /// is dropped. What had expired before is forgotten.
-    pub(super) fn set_deadline(&self, deadline: Option<Instant>) {
+    /// An attempt at a backend begins, which is to be over by then.
+    pub(super) fn begin_attempt(&self, deadline: Option<Instant>) {
         let micros = deadline.map_or(NEVER, |at| at.saturating_duration_since(self.epoch).as_micros() as u64);
         self.deadline.store(micros, Ordering::Relaxed);
         self.expired.store(false, Ordering::Relaxed);
+    }
+
+    /// The attempt has this connection to itself.
+    pub(super) fn connected(&self, backend: RawFd) {
+        self.backend.store(backend, Ordering::Relaxed);
+    }
+
+    /// The attempt is over, and its connection closed or given away. To be called before anything
+    /// is waited for: the number may be that of another connection by then.
+    pub(super) fn end_attempt(&self) {
+        self.backend.store(NONE, Ordering::Relaxed);
+        self.deadline.store(NEVER, Ordering::Relaxed);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -76,10 +93,18 @@ impl Exchange {
         }
     }
 
+    /// Ends the attempt: whatever is waited for of the backend fails now. Pingora's own time-outs
+    /// are each for one wait, and do not end a backend that sends its answer byte by byte.
     pub(super) fn expire(&self) {
         self.expired.store(true, Ordering::Relaxed);
+        let backend = self.backend.swap(NONE, Ordering::Relaxed);
+        if backend != NONE {
+            // An error means that it is closed already.
+            let _ = shutdown(backend, Shutdown::Both);
+        }
     }
 
+    /// Whether the last attempt ran out of time.
     pub(super) fn has_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
     }
@@ -87,12 +112,4 @@ impl Exchange {
 
 tokio::task_local! {
     pub(super) static CURRENT: Arc<Exchange>;
-}
-
-/// Whether the request of this task has run out of time. A connection's stream fails its reads
-/// then: Pingora reads from the client, or watches it, all the while a request is proxied, so this
-/// reaches every wait of a request that has no time-out of its own, such as a backend that sends
-/// its head byte by byte.
-pub(crate) fn is_interrupted() -> bool {
-    CURRENT.try_with(|exchange| exchange.has_expired()).unwrap_or(false)
 }

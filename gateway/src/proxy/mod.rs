@@ -31,7 +31,6 @@ use crate::metrics::Metrics;
 use crate::table::Table;
 
 pub use entrance::Entrance;
-pub(crate) use exchange::is_interrupted;
 
 /// The numbers of the request path that an operator may set.
 #[derive(Clone, Debug)]

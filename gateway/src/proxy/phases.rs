@@ -2,6 +2,7 @@
 //! the neighbouring files; here is only when.
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http::header::EXPECT;
 use pingora::http::ResponseHeader;
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -145,8 +147,25 @@ impl ProxyHttp for Phases {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        context.exchange.end_attempt();
         error.set_retry(self.retries(session, context, Failure::NoAnswer));
         error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        peer: &HttpPeer,
+        connection: RawFd,
+        _: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        // Streams of HTTP/2 share theirs.
+        if peer.options.alpn.get_max_http_version() == 1 {
+            context.exchange.connected(connection);
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -225,8 +244,8 @@ impl ProxyHttp for Phases {
         context: &mut Context,
         _: bool,
     ) -> Box<Error> {
-        let out_of_time = context.exchange.has_expired() && *error.esource() == ErrorSource::Downstream;
-        let mut error = if out_of_time {
+        context.exchange.end_attempt();
+        let mut error = if context.exchange.has_expired() {
             Error::because(ErrorType::ReadTimedout, "the time for this attempt is over", error).into_up()
         } else {
             error
@@ -241,8 +260,8 @@ impl ProxyHttp for Phases {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        context.exchange.end_attempt();
         context.note_end(Some(error));
-        context.exchange.set_deadline(None);
         let answer = Answer::to(error).filter(|_| session.response_written().is_none());
         if let Some(answer) = &answer {
             context.status = Some(answer.status);
@@ -257,6 +276,7 @@ impl ProxyHttp for Phases {
     }
 
     async fn logging(&self, _: &mut Session, error: Option<&Error>, context: &mut Context) {
+        context.exchange.end_attempt();
         context.note_end(error);
     }
 

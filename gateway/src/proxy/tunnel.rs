@@ -17,9 +17,11 @@ use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession as BackendSession;
+use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::time::timeout;
 
 use super::context::Context;
 use super::{Settings, upstream};
@@ -59,16 +61,33 @@ impl Tunnels {
         let endpoint = backend.next_endpoint().expect("a course leads to a backend with endpoints");
         context.endpoint = Some(endpoint);
         let peer = upstream::peer(endpoint, conf::Protocol::Http, settings, left);
-        let stream = self.connector.new_stream(&peer).await.map_err(Error::into_up)?;
-        let mut upstream = BackendSession::new_with_options(stream, &peer);
-        upstream.read_timeout = left;
-        upstream.write_timeout = left;
-        upstream.write_request_header(Box::new(handshake(session.req_header()))).await.map_err(Error::into_up)?;
-        let answer = answer(&mut upstream).await.map_err(Error::into_up)?;
+        let handshake = self.shake_hands(session.req_header(), &peer);
+        let shaken = match left {
+            Some(left) => timeout(left, handshake)
+                .await
+                .unwrap_or_else(|_| Error::e_explain(ErrorType::ReadTimedout, "the time for this attempt is over")),
+            None => handshake.await,
+        };
+        let (upstream, answer) = shaken.map_err(Error::into_up)?;
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
             join(session, upstream, answer, context).await
         } else {
             pass_on(session, upstream, answer, context).await
+        }
+    }
+
+    /// The backend's final answer; others before it are dropped.
+    async fn shake_hands(&self, head: &RequestHeader, peer: &HttpPeer) -> Result<(BackendSession, ResponseHeader)> {
+        let stream = self.connector.new_stream(peer).await?;
+        let mut upstream = BackendSession::new_with_options(stream, peer);
+        upstream.write_request_header(Box::new(handshake(head))).await?;
+        loop {
+            upstream.read_response().await?;
+            let head = upstream.resp_header().expect("an answer was just read");
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                let head = head.clone();
+                return Ok((upstream, head));
+            }
         }
     }
 }
@@ -87,17 +106,6 @@ fn handshake(head: &RequestHeader) -> RequestHeader {
     head
 }
 
-/// The final answer; others before it are dropped.
-async fn answer(upstream: &mut BackendSession) -> Result<ResponseHeader> {
-    loop {
-        upstream.read_response().await?;
-        let head = upstream.resp_header().expect("an answer was just read");
-        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(head.clone());
-        }
-    }
-}
-
 /// The backend agrees: from here on nothing is HTTP, and no time-out applies.
 async fn join(
     session: &mut Session,
@@ -109,7 +117,7 @@ async fn join(
         course.apply_to_answer(&mut answer);
     }
     context.status = Some(answer.status);
-    context.exchange.set_deadline(None);
+    context.exchange.end_attempt();
     session.as_mut().write_response_header(Box::new(answer)).await?;
 
     // What either side sent right behind its head has been read already.
