@@ -26,6 +26,50 @@ async fn no_route_is_404_and_the_connection_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_goes_on_after_a_body_that_nobody_wanted() {
+    let primary = Echo::start().await;
+    let world = Setup::new()
+        .backend("primary", &primary)
+        .rules("- {matches: [{path: {prefix: /here}}], backends: [{backend: primary}]}")
+        .start()
+        .await;
+    let head = "POST /elsewhere HTTP/1.1\r\nHost: a.test\r\n";
+    let mut client = world.client().await;
+    for (framing, body) in [
+        ("Content-Length: 4", "body".to_owned()),
+        ("Transfer-Encoding: chunked", "4\r\nbody\r\n0\r\n\r\n".to_owned()),
+        ("Content-Length: 60000", "x".repeat(60_000)),
+    ] {
+        assert_eq!(client.exchange(format!("{head}{framing}\r\n\r\n{body}")).await.status, 404);
+        // A client may also send it after the answer.
+        assert_eq!(client.exchange(format!("{head}{framing}\r\n\r\n")).await.status, 404);
+        client.send(body).await;
+    }
+    assert_eq!(client.post("/here", "body").await.text(), "body");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_after_a_body_that_is_not_worth_reading() {
+    let world = Setup::new().start().await;
+    let head = "POST / HTTP/1.1\r\nHost: a.test\r\n";
+    let mut client = world.client().await;
+    let answer = client.exchange(format!("{head}Content-Length: 100000000\r\n\r\nbegun")).await;
+    assert_eq!((answer.status, answer.header("connection").as_deref()), (404, Some("close")));
+    client.ended().await;
+    // Whether the body will come is the client's to say, who cannot.
+    let mut client = world.client().await;
+    let answer = client.exchange(format!("{head}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")).await;
+    assert_eq!((answer.status, answer.header("connection").as_deref()), (404, Some("close")));
+    assert_eq!(answer.interim, [] as [u16; 0]);
+    client.ended().await;
+    // How long it is shows only as it comes.
+    let mut client = world.client().await;
+    client.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+    assert_eq!(client.answer().await.status, 404);
+    while client.try_send(format!("10000\r\n{}\r\n", "x".repeat(0x10000))).await.is_ok() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listener_without_routes_is_404() {
     check(&Setup::new().start().await, 404).await;
 }

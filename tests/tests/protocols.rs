@@ -141,6 +141,7 @@ async fn a_client_that_expects_100_is_told_to_continue() {
     assert_eq!(client.head().await.word(1), "100");
     let answer = client.exchange("body").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "body"));
+    assert_eq!(client.post("/", "the connection goes on").await.status, 200);
     assert!(primary.receipts().iter().all(|receipt| receipt.is_complete()));
 }
 
@@ -161,6 +162,7 @@ async fn a_client_that_expects_100_is_told_so_before_a_backend_of_http2() {
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n").await;
     assert_eq!(client.head().await.word(1), "100");
     assert_eq!(client.exchange("body").await.text(), "body");
+    assert_eq!(client.post("/", "the connection goes on").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

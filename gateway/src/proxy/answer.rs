@@ -1,11 +1,14 @@
 //! What the gateway answers itself.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION};
 use http::{Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
+use tokio::time::timeout;
 
 /// An answer that no backend gave, with one line for people about why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,23 @@ impl Answer {
         Some(Self::new(status, why))
     }
 
+    /// Answers a request that goes to no backend. What is left of its body is read where that is
+    /// cheap, so that its connection can go on.
+    pub(super) async fn send_instead(&self, session: &mut Session) -> Result<()> {
+        if !is_cheap_to_read(session) {
+            session.set_keepalive(None);
+        }
+        self.send(session).await?;
+        if session.get_keepalive().is_some() {
+            // Whatever comes of it shows in whether the body is done.
+            let _ = timeout(PATIENCE, discard_body(session)).await;
+            if !session.as_mut().is_body_done() {
+                session.set_keepalive(None);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the answer, in the shape that the client expects.
     pub(super) async fn send(&self, session: &mut Session) -> Result<()> {
         let request = session.req_header();
@@ -85,6 +105,32 @@ impl Answer {
         Ok((head, Bytes::new()))
     }
 }
+
+/// Whether the rest of a body may be short. A client that waits for a 100 does not get one, and may
+/// go on with the body or with another request, which cannot be told apart.
+fn is_cheap_to_read(session: &mut Session) -> bool {
+    if session.as_mut().is_body_done() {
+        return true;
+    }
+    let headers = &session.req_header().headers;
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    !headers.contains_key(EXPECT) && length.is_none_or(|length| length <= DISCARDED)
+}
+
+/// Reads the body to its end, or until that is not cheap any more.
+async fn discard_body(session: &mut Session) -> Result<()> {
+    let mut read = 0;
+    while read <= DISCARDED
+        && let Some(chunk) = session.as_mut().read_request_body().await?
+    {
+        read += chunk.len();
+    }
+    Ok(())
+}
+
+/// So much of a body, in bytes, is read and dropped to keep a connection, and for so long.
+const DISCARDED: usize = 64 << 10;
+const PATIENCE: Duration = Duration::from_secs(2);
 
 fn is_grpc(request: &RequestHeader) -> bool {
     let content_type = request.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());

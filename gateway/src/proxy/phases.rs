@@ -34,10 +34,6 @@ pub(super) struct Phases {
     tunnels: tunnel::Tunnels,
 }
 
-/// How long the rest of a request's body is read and dropped after an answer that did not wait for
-/// it. Closing at once would reset the connection, and the client might never see the answer.
-const LINGER: Duration = Duration::from_secs(2);
-
 impl Phases {
     pub(super) fn new(
         table: Arc<ArcSwap<Table>>,
@@ -78,7 +74,8 @@ impl ProxyHttp for Phases {
         session.set_pipelining_enabled(true);
         // A client may close its sending side and still wait for the answer.
         session.set_abort_on_close(false);
-        session.set_total_drain_timeout(Some(LINGER));
+        // It would end connections over a 100 as well; see `response_filter`.
+        session.set_close_on_response_before_downstream_finish(false);
         if session.get_keepalive().is_some() {
             let idle = (!context.exchange.is_stopping()).then_some(self.settings.client_idle_timeout.as_secs());
             session.set_keepalive(idle);
@@ -101,7 +98,7 @@ impl ProxyHttp for Phases {
                 }
                 context.status = Some(answer.status);
                 context.note_error(answer.why.clone());
-                answer.send(session).await?;
+                answer.send_instead(session).await?;
                 return Ok(true);
             }
         };
@@ -219,7 +216,8 @@ impl ProxyHttp for Phases {
         if let Some(course) = &context.course {
             course.apply_to_answer(answer);
         }
-        if context.exchange.is_stopping() {
+        // A backend that did not wait for the end of the request does not want it.
+        if context.exchange.is_stopping() || !session.as_mut().is_body_done() {
             session.set_keepalive(None);
         }
         Ok(())
@@ -266,11 +264,8 @@ impl ProxyHttp for Phases {
         if let Some(answer) = &answer {
             context.status = Some(answer.status);
             session.set_keepalive(None);
-            let sent = answer.send(session).await;
-            if sent.is_ok() && !session.is_http2() {
-                // A failure means that the client is gone, which is as good.
-                let _ = session.as_mut().drain_request_body().await;
-            }
+            // A failure means that the client is gone, which is as good.
+            let _ = answer.send(session).await;
         }
         FailToProxy { error_code: answer.map_or(0, |answer| answer.status.as_u16()), can_reuse_downstream: false }
     }
