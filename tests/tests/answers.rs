@@ -153,6 +153,60 @@ async fn what_is_no_http_is_refused_without_a_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_one_host_or_is_400() {
+    let primary = Echo::start().await;
+    let world = Setup::new().backend("primary", &primary).rule("").start().await;
+    for bad in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.test/x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.test:x\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: a b\r\n\r\n",
+        "GET http://a.test/ HTTP/1.1\r\n\r\n",
+        "GET http://a.test/ HTTP/1.1\r\nHost: b.test\r\n\r\n",
+    ] {
+        let answer = world.client().await.exchange(bad).await;
+        assert_eq!(answer.status, 400, "{bad:?}: {}", answer.text());
+    }
+    assert_eq!(primary.count(), 0);
+    for good in [
+        "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    ] {
+        assert_eq!(world.client().await.exchange(good).await.status, 200, "{good:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_http_1_0_without_a_host_is_served_by_listeners_without_hostname() {
+    let (primary, mirror) = (Echo::start().await, Echo::start().await);
+    let h2c = Echo::h2c(|_, _| Step::echo()).await;
+    let world = Setup::mirrored(&primary, &mirror)
+        .h2c_backend("h2c", &h2c)
+        .document(
+            "route: {name: other, listeners: [http], \
+             rules: [{matches: [{path: {prefix: /h2c}}], backends: [{backend: h2c}]}]}",
+        )
+        .document("listener: {name: named, address: '127.0.0.2:0', hostname: a.test}")
+        .document("route: {name: named, listeners: [named], rules: [{backends: [{backend: primary}]}]}")
+        .start()
+        .await;
+    let hostless = "GET / HTTP/1.0\r\n\r\n";
+    assert_eq!(world.client().await.exchange(hostless).await.status, 200);
+    // What is sent on is HTTP/1.1, which needs one.
+    let address = world.address().to_string();
+    for receipt in [primary.only().await, mirror.only().await] {
+        assert_eq!((receipt.head.word(2).as_str(), receipt.header("host")), ("HTTP/1.1", Some(address.clone())));
+    }
+    assert_eq!(world.client().await.exchange("GET /h2c HTTP/1.0\r\n\r\n").await.status, 200);
+    assert_eq!(h2c.only().await.header("host"), Some(address));
+    assert_eq!(Client::connect(world.address_of("named")).await.exchange(hostless).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_both_framings_is_not_understood_in_two_ways() {
     let primary = Echo::start().await;
     let world = Setup::new().backend("primary", &primary).rule("").start().await;

@@ -265,6 +265,48 @@ async fn upgrades_tunnel_and_are_not_mirrored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_that_ask_for_an_upgrade_in_vain_are_not_mirrored_either() {
+    let (primary, mirror) = (Echo::start().await, Echo::start().await);
+    let world = Setup::mirrored(&primary, &mirror).start().await;
+    let head = "GET / HTTP/1.1\r\nHost: a.test\r\n";
+    for upgrade in [
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 12\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nContent-Length: 1\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+        "Connection: keep-alive, upgrade\r\nUpgrade: foo/2\r\n",
+    ] {
+        let answer = world.client().await.exchange(format!("{head}{upgrade}\r\nx")).await;
+        assert_eq!(answer.status, 200, "{upgrade}");
+    }
+    let account = world.mirror_account(5).await;
+    assert_eq!(account.reasons["skipped upgrade"], 5, "{account:?}");
+    assert_eq!(mirror.connections(), 0);
+    // Whether a handshake is good is the backend's to say; of others it hears nothing.
+    let upgrades: Vec<_> = primary.receipts().iter().map(|receipt| receipt.header("upgrade")).collect();
+    let websocket = || Some("websocket".to_owned());
+    assert_eq!(upgrades, [websocket(), websocket(), None, None, None]);
+    // Without the Connection header it asks for nothing.
+    let plain = world.client().await.exchange(format!("{head}Upgrade: websocket\r\n\r\n")).await;
+    assert_eq!(plain.status, 200);
+    assert_eq!(world.mirror_account(6).await.completed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_connection_names_is_missing_from_the_request_and_its_copy_alike() {
+    let (primary, mirror) = (Echo::start().await, Echo::start().await);
+    let world = Setup::mirrored(&primary, &mirror).start().await;
+    let request = "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 10.0.0.1\r\nX-Secret: 1\r\n\
+                   Connection: X-Secret, Host, X-Forwarded-For, x-forwarded-proto, \"odd\", close\r\n\r\n";
+    assert_eq!(world.client().await.exchange(request).await.status, 200);
+    let (original, copy) = (primary.only().await, mirror.only().await);
+    assert_eq!(lines(&copy), lines(&original));
+    assert_eq!(original.header("x-secret"), None);
+    assert_eq!(original.header("x-forwarded-for").as_deref(), Some("10.0.0.1, 127.0.0.1"));
+    assert_eq!(world.mirror_account(1).await.completed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_leads_nowhere_is_skipped() {
     let primary = Echo::start().await;
     let filters = "filters: [{requestMirror: {invalid: no such Service}}, {requestMirror: {backend: nowhere}}, {requestMirror: {backend: empty}}]";

@@ -46,7 +46,8 @@ pub(super) fn skip_own_answer(rule: &Rule) {
     skip(&rule.filters, Skip::OwnAnswer);
 }
 
-/// Accounts for a connection that becomes a tunnel, which has no end that a copy could share.
+/// Accounts for a request that asks for another protocol: a mirror can have no part in what comes of
+/// it.
 pub(super) fn skip_upgrade(course: &Course) {
     skip(&course.rule.filters, Skip::Upgrade);
     skip(&course.choice.filters, Skip::Upgrade);

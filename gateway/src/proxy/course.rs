@@ -30,19 +30,22 @@ pub(super) struct Decision {
 /// The scheme of every request, as long as no listener speaks TLS.
 const SCHEME: conf::Scheme = conf::Scheme::Http;
 
-/// Decides about a request that came in on the listeners of `socket`; `local_port` is where the
-/// client connected to.
-pub(super) fn decide(table: &Table, socket: SocketAddr, local_port: u16, head: &RequestHeader) -> Decision {
+/// Decides about a request that came in on the listeners of `socket`; `local` is where the client
+/// connected to.
+pub(super) fn decide(table: &Table, socket: SocketAddr, local: SocketAddr, head: &RequestHeader) -> Decision {
+    let refused = |status, why| Decision { found: None, course: Err(Answer::new(status, why)) };
+    if let Some(why) = headers::fault_of_host(head) {
+        return refused(StatusCode::BAD_REQUEST, why);
+    }
     let request = Request::of(head);
     let Some(found) = table.find(socket, &request) else {
-        let answer = Answer::new(StatusCode::NOT_FOUND, "no route matches this request");
-        return Decision { found: None, course: Err(answer) };
+        return refused(StatusCode::NOT_FOUND, "no route matches this request");
     };
     let rule = found.rule;
     let redirected = |filters: &Filters| {
         let redirect = filters.redirect.as_ref()?;
         let port = match found.listener.client_port() {
-            0 => local_port,
+            0 => local.port(),
             port => port,
         };
         let location = filter::location(redirect, &request, found.prefix, SCHEME, port);
@@ -78,8 +81,16 @@ fn choose(table: &Table, rule: &Rule) -> Result<(Arc<Choice>, Arc<Backend>), Ans
 }
 
 impl Course {
-    /// Turns the request into what the backend gets, and its copies with it.
-    pub(super) fn apply(&self, head: &mut RequestHeader, client: Option<IpAddr>) -> pingora_core::Result<()> {
+    /// Turns the request into what the backend gets, and its copies with it. `local` is where the
+    /// client connected to.
+    pub(super) fn apply(
+        &self,
+        head: &mut RequestHeader,
+        client: Option<IpAddr>,
+        local: SocketAddr,
+    ) -> pingora_core::Result<()> {
+        headers::remove_nominated(head);
+        headers::complete_host(head, local)?;
         let filters = [&self.rule.filters, &self.choice.filters];
         if let Some(rewrite) = filters.iter().rev().find_map(|filters| filters.rewrite.as_ref()) {
             if let Some(modifier) = &rewrite.path {

@@ -1,18 +1,20 @@
 //! The headers of requests and answers that are the gateway's own business.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::Authority;
+use http::{HeaderMap, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::Result;
 
 use crate::filter::HeaderEdit;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -21,6 +23,44 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// would make a request mean something else to the backend than to the gateway, so it is ignored.
 const OWN: [HeaderName; 8] =
     [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION];
+
+/// Why a request is to be answered with 400 by RFC 9112, 3.2: backends may take its host for another
+/// than the one that routes were looked up by.
+pub(super) fn fault_of_host(head: &RequestHeader) -> Option<&'static str> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_host(host.as_bytes()) => None,
+        (Some(_), None) => Some("the Host header is malformed"),
+        (Some(_), Some(_)) => Some("there is more than one Host header"),
+        (None, _) if head.version == Version::HTTP_11 => Some("there is no Host header"),
+        (None, _) => None,
+    }
+}
+
+/// `uri-host [ ":" port ]`, where either may be empty: RFC 9110, 7.2.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !value[colon..].contains(&b']') => (&value[..colon], &value[colon + 1..]),
+        _ => (value, &[][..]),
+    };
+    let is_named = match host.strip_prefix(b"[") {
+        Some(address) => {
+            let address = address.strip_suffix(b"]").and_then(|address| str::from_utf8(address).ok());
+            address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        }
+        None => host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte)),
+    };
+    is_named && port.iter().all(u8::is_ascii_digit)
+}
+
+/// Names the gateway itself to the backend where the client named nobody, as HTTP/1.0 allows: what
+/// is sent on is HTTP/1.1 or 2, which do not.
+pub(super) fn complete_host(head: &mut RequestHeader, local: SocketAddr) -> Result<()> {
+    if head.headers.contains_key(HOST) || head.uri.authority().is_some() {
+        return Ok(());
+    }
+    head.insert_header(HOST, local.to_string())
+}
 
 /// Tells the backend who asked and how: the client's address is appended, the scheme is set.
 pub(super) fn forward(head: &mut RequestHeader, client: Option<IpAddr>, scheme: conf::Scheme) -> Result<()> {
@@ -39,15 +79,33 @@ pub(super) fn forward(head: &mut RequestHeader, client: Option<IpAddr>, scheme: 
     head.insert_header(X_FORWARDED_PROTO, scheme.as_str())
 }
 
+/// Removes what the client said of its own connection, but for framing and upgrades, which are
+/// Pingora's. Who asked and for what stays, whatever `Connection` names.
+pub(super) fn remove_nominated(head: &mut RequestHeader) {
+    if !head.headers.contains_key(CONNECTION) {
+        return;
+    }
+    for name in nominated(&head.headers) {
+        if ![HOST, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO].contains(&name) {
+            head.remove_header(&name);
+        }
+    }
+    head.remove_header(&CONNECTION);
+}
+
 /// Removes what the backend said of its own connection; Pingora says what there is to say of the
 /// client's. Framing stays, whatever `Connection` names.
 pub(super) fn remove_hop_by_hop(answer: &mut ResponseHeader) {
-    let values = answer.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<HeaderName> =
-        values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
-    for name in named.iter().filter(|name| !OWN.contains(name)).chain([&KEEP_ALIVE, &PROXY_CONNECTION]) {
+    for name in nominated(&answer.headers).iter().chain([&KEEP_ALIVE, &PROXY_CONNECTION]) {
         answer.remove_header(name);
     }
+}
+
+/// The headers that `Connection` declares to be of the connection.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
+    names.filter(|name| !OWN.contains(name)).collect()
 }
 
 /// Sends the request to another host, as HTTP/1.1 says it and, where it came by HTTP/2 or in
@@ -107,6 +165,16 @@ mod tests {
 
     fn head(target: &str) -> RequestHeader {
         RequestHeader::build("GET", target.as_bytes(), None).unwrap()
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        for good in ["", "a", "A.b-c_d.", "a:80", "a:", ":80", "192.0.2.1:80", "[::1]", "[::1]:80", "a%20b", "a,b"] {
+            assert!(is_host(good.as_bytes()), "{good:?}");
+        }
+        for bad in ["a b", "a/b", "a?b", "u@a", "a:b", "a:80:80", "[::1", "::1", "[::1]x", "[]", "a\\b", "a\u{e9}"] {
+            assert!(!is_host(bad.as_bytes()), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The phases of a request in the order in which Pingora calls them. What each does is decided in
 //! the neighbouring files; here is only when.
 
-use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,10 +84,11 @@ impl ProxyHttp for Phases {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let client = session.client_addr().and_then(|address| address.as_inet()).copied();
-        let local_port = session.server_addr().and_then(|address| address.as_inet()).map_or(0, SocketAddr::port);
+        let local = session.server_addr().and_then(|address| address.as_inet()).copied();
+        let local = local.unwrap_or(context.exchange.socket);
         context.note_request(session.req_header(), client);
 
-        let decision = course::decide(&context.table, context.exchange.socket, local_port, session.req_header());
+        let decision = course::decide(&context.table, context.exchange.socket, local, session.req_header());
         (context.listener, context.rule) = decision.found.unzip();
         let course = match decision.course {
             Ok(course) => course,
@@ -103,15 +103,19 @@ impl ProxyHttp for Phases {
             }
         };
 
-        course.apply(session.req_header_mut(), client.map(|client| client.ip()))?;
-        if tunnel::is_wanted(session.req_header()) {
+        let bodiless = session.as_mut().is_body_empty();
+        let is_upgrade = tunnel::is_upgrade(session.req_header());
+        course.apply(session.req_header_mut(), client.map(|client| client.ip()), local)?;
+        if is_upgrade {
             copies::skip_upgrade(&course);
+        } else {
+            context.tee = copies::start(&context.table, &course, session.req_header(), bodiless);
+        }
+        if is_upgrade && tunnel::is_wanted(session.req_header(), bodiless) {
             context.course = Some(course);
             self.tunnels.serve(session, context, &self.settings).await?;
             return Ok(true);
         }
-        let bodiless = session.as_mut().is_body_empty();
-        context.tee = copies::start(&context.table, &course, session.req_header(), bodiless);
         // Pingora never answers it for HTTP/2 backends, and they would wait for each other.
         if course.backend.protocol == conf::Protocol::H2c && session.req_header_mut().remove_header(&EXPECT).is_some() {
             session.as_mut().write_continue_response().await?;

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, SEC_WEBSOCKET_VERSION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::connectors::TransportConnector;
@@ -31,21 +31,22 @@ pub(super) struct Tunnels {
     connector: TransportConnector,
 }
 
-/// A WebSocket handshake, as RFC 6455 has it. Other upgrades are not passed on: a backend that
-/// switched to HTTP/2, say, would take requests that no route has seen.
-pub(super) fn is_wanted(head: &RequestHeader) -> bool {
-    let names = |header, name: &str| {
-        head.headers
-            .get_all(header)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(name)))
-    };
-    head.version == Version::HTTP_11
-        && head.method == Method::GET
-        && head.headers.contains_key(SEC_WEBSOCKET_VERSION)
-        && names(CONNECTION, "upgrade")
-        && names(UPGRADE, "websocket")
+/// Whether the request asks for another protocol on its connection.
+pub(super) fn is_upgrade(head: &RequestHeader) -> bool {
+    head.version == Version::HTTP_11 && head.headers.contains_key(UPGRADE) && names(head, CONNECTION, "upgrade")
+}
+
+/// Whether this upgrade is passed on: the handshake of a WebSocket, whether good or bad, which is its
+/// backend's to say. Others are not: a backend that switched to HTTP/2, say, would take requests
+/// that no route has seen. They go on as what they are without, as RFC 9110, 7.8 permits.
+pub(super) fn is_wanted(head: &RequestHeader, bodiless: bool) -> bool {
+    bodiless && head.method == Method::GET && names(head, UPGRADE, "websocket")
+}
+
+/// Whether one of the tokens of a header is this one.
+fn names(head: &RequestHeader, header: HeaderName, token: &str) -> bool {
+    let values = head.headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
 }
 
 impl Tunnels {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use super::Settings;
 
@@ -26,6 +26,8 @@ pub(super) fn peer(
     options.read_timeout = left;
     options.write_timeout = left;
     options.idle_timeout = Some(settings.backend_idle_timeout);
+    // Those that are passed on go by way of tunnels.
+    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     if protocol == conf::Protocol::H2c {
         options.set_http_version(2, 2);
         options.max_h2_streams = H2_STREAMS;
