@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod app;
+pub mod cluster;
 mod hash;
 pub mod manifest;
 pub mod owned;

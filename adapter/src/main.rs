@@ -1,20 +1,25 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use adapter::{Addresses, Options, app};
-use clap::Parser;
+use adapter::api::ObjectKey;
+use adapter::{Addresses, Options, ServiceType, app, cluster};
+use clap::{Args, Parser, ValueEnum};
 
-/// Turns Gateway API manifests into the configuration of a Doppel gateway.
+/// Turns Gateway API objects into the configuration of a Doppel gateway.
 ///
 /// Reads GatewayClass, Gateway, HTTPRoute, ReferenceGrant, Namespace, Service and EndpointSlice
-/// objects, writes documents for doppel-gateway, and prints the status of each object. Gateways are
+/// objects, writes documents for doppel-gateway, and tells the status of each object. Gateways are
 /// served whose class has the controllerName doppel.dev/gateway-controller.
+///
+/// In a cluster it watches the API server and writes statuses there. With --from it reads manifests
+/// from files, and prints statuses.
 #[derive(Parser)]
 #[command(name = "doppel-adapter", version, max_term_width = 100)]
 struct Flags {
-    /// The folder of manifests (*.yaml, *.yml, *.json), or one file.
+    /// The folder of manifests (*.yaml, *.yml, *.json), or one file. Without it, objects come from the
+    /// API server.
     #[arg(long, value_name = "DIR")]
-    from: PathBuf,
+    from: Option<PathBuf>,
 
     /// The directory that documents are written to. Files of others in it are left alone.
     #[arg(long, value_name = "DIR")]
@@ -22,7 +27,7 @@ struct Flags {
 
     /// Go on until told to stop, and translate whenever a manifest changes. SIGHUP reads them all
     /// again.
-    #[arg(long)]
+    #[arg(long, requires = "from")]
     watch: bool,
 
     /// The gateway's process id, to send it SIGHUP once its documents are written.
@@ -37,6 +42,87 @@ struct Flags {
     /// Without one, the address that listeners bind if that is a single one.
     #[arg(long, value_name = "ADDRESS")]
     address: Vec<String>,
+
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "In a cluster")]
+struct Cluster {
+    /// How to reach the API server from outside the cluster. Without it, the service account of the
+    /// pod says how.
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    kubeconfig: Option<PathBuf>,
+
+    /// How clients reach Gateways: each by a Service of its own, which the adapter makes, or all at the
+    /// ports of the hosts that gateway pods run on.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Reach::Service, conflicts_with = "from")]
+    addresses: Reach,
+
+    /// The type of the Services made for Gateways: LoadBalancer, ClusterIP or NodePort.
+    #[arg(long, value_name = "TYPE", default_value = "LoadBalancer", conflicts_with = "from")]
+    service_type: ServiceType,
+
+    /// The Service that selects the gateway pods. Their addresses are taken from its EndpointSlices.
+    /// Without it, the Service doppel-gateway of the adapter's own namespace.
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "from")]
+    gateway_service: Option<ObjectKey>,
+
+    /// The admin port of the gateways in those pods. Each is asked there, for a second at most, whether
+    /// it serves what a status is about to tell.
+    #[arg(long, value_name = "PORT", default_value_t = 19000)]
+    gateway_admin: u16,
+
+    /// Where this adapter answers /livez, /readyz (once everything is translated) and /metrics.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:19001")]
+    admin: SocketAddr,
+
+    /// The name of this adapter among those that elect the one that writes statuses. Without it, that
+    /// of the machine.
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pod_name: Option<String>,
+
+    /// The namespace of the Lease doppel-adapter, by which they elect it.
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", default_value = "default")]
+    pod_namespace: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Reach {
+    Service,
+    Host,
+}
+
+impl Cluster {
+    fn gateway_service(&self) -> ObjectKey {
+        self.gateway_service.clone().unwrap_or_else(|| ObjectKey::new(&self.pod_namespace, "doppel-gateway"))
+    }
+
+    /// `known` are those that hosts are reached by.
+    fn addresses(&self, known: Vec<String>) -> Addresses {
+        let gateway_service = self.gateway_service();
+        match self.addresses {
+            Reach::Service => Addresses::Service { service_type: self.service_type, gateway_service },
+            Reach::Host => Addresses::Host { addresses: known, gateway_service: Some(gateway_service) },
+        }
+    }
+
+    fn settings(self, to: PathBuf, pid_file: Option<PathBuf>, options: Options) -> cluster::Settings {
+        let gateway_service = self.gateway_service();
+        let Self { kubeconfig, gateway_admin, admin, pod_name, pod_namespace, .. } = self;
+        cluster::Settings {
+            kubeconfig,
+            to,
+            pid_file,
+            options,
+            gateway_service,
+            gateway_admin,
+            admin,
+            identity: pod_name.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
+            namespace: pod_namespace,
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,20 +132,18 @@ fn main() -> anyhow::Result<()> {
     if addresses.is_empty() && !flags.bind.is_unspecified() {
         addresses.push(flags.bind.to_string());
     }
-    let settings = app::Settings {
-        from: flags.from,
-        to: flags.to,
-        pid_file: flags.pid_file,
-        options: Options {
-            bind: flags.bind,
-            addresses: Addresses::Host { addresses, gateway_service: None },
-            ..Options::default()
-        },
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let bind = flags.bind;
+    let Some(from) = flags.from else {
+        let options = Options { bind, addresses: flags.cluster.addresses(addresses), ..Options::default() };
+        return runtime.block_on(cluster::run(flags.cluster.settings(flags.to, flags.pid_file, options)));
     };
+    let addresses = Addresses::Host { addresses, gateway_service: None };
+    let options = Options { bind, addresses, ..Options::default() };
+    let settings = app::Settings { from, to: flags.to, pid_file: flags.pid_file, options };
     let mut output = std::io::stdout().lock();
     if !flags.watch {
         return app::run(settings, &mut output);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(app::watch(settings, &mut output))
 }

@@ -1,9 +1,11 @@
 //! Every object that a translation is made from, at one moment.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::api::{
-    EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, Object, ObjectKey, ReferenceGrant, Secret, Service,
+    EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, Object, ObjectKey, ObjectRef, ReferenceGrant, Secret,
+    Service,
 };
 use crate::manifest::{self, Warning};
 
@@ -29,18 +31,59 @@ impl Snapshot {
         (objects.collect(), parsed.warnings)
     }
 
-    /// Replaces the object of the same kind, namespace and name.
-    pub fn insert(&mut self, object: Object) {
+    /// Replaces the object of the same kind, namespace and name. Says whether it was another one.
+    pub fn insert(&mut self, object: Object) -> bool {
         let key = object.reference().key;
         match object {
-            Object::GatewayClass(class) => drop(self.classes.insert(key, class)),
-            Object::Gateway(gateway) => drop(self.gateways.insert(key, gateway)),
-            Object::HttpRoute(route) => drop(self.routes.insert(key, route)),
-            Object::ReferenceGrant(grant) => drop(self.grants.insert(key, grant)),
-            Object::Namespace(namespace) => drop(self.namespaces.insert(key, namespace)),
-            Object::Service(service) => drop(self.services.insert(key, service)),
-            Object::EndpointSlice(slice) => drop(self.slices.insert(key, slice)),
-            Object::Secret(secret) => drop(self.secrets.insert(key, secret)),
+            Object::GatewayClass(class) => replace(&mut self.classes, key, class),
+            Object::Gateway(gateway) => replace(&mut self.gateways, key, gateway),
+            Object::HttpRoute(route) => replace(&mut self.routes, key, route),
+            Object::ReferenceGrant(grant) => replace(&mut self.grants, key, grant),
+            Object::Namespace(namespace) => replace(&mut self.namespaces, key, namespace),
+            Object::Service(service) => replace(&mut self.services, key, service),
+            Object::EndpointSlice(slice) => replace(&mut self.slices, key, slice),
+            Object::Secret(secret) => replace(&mut self.secrets, key, secret),
+        }
+    }
+
+    /// Says whether there was such an object.
+    pub fn remove(&mut self, object: &ObjectRef) -> bool {
+        let key = &object.key;
+        match object.kind {
+            "GatewayClass" => self.classes.remove(key).is_some(),
+            "Gateway" => self.gateways.remove(key).is_some(),
+            "HTTPRoute" => self.routes.remove(key).is_some(),
+            "ReferenceGrant" => self.grants.remove(key).is_some(),
+            "Namespace" => self.namespaces.remove(key).is_some(),
+            "Service" => self.services.remove(key).is_some(),
+            "EndpointSlice" => self.slices.remove(key).is_some(),
+            "Secret" => self.secrets.remove(key).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Of the kinds that have a status of ours.
+    pub fn generation(&self, object: &ObjectRef) -> Option<i64> {
+        let key = &object.key;
+        match object.kind {
+            "GatewayClass" => self.classes.get(key)?.metadata.generation,
+            "Gateway" => self.gateways.get(key)?.metadata.generation,
+            "HTTPRoute" => self.routes.get(key)?.metadata.generation,
+            _ => None,
+        }
+    }
+}
+
+fn replace<T: PartialEq>(objects: &mut BTreeMap<ObjectKey, T>, key: ObjectKey, object: T) -> bool {
+    match objects.entry(key) {
+        Entry::Vacant(entry) => {
+            entry.insert(object);
+            true
+        }
+        Entry::Occupied(mut entry) => {
+            let is_other = *entry.get() != object;
+            entry.insert(object);
+            is_other
         }
     }
 }
@@ -48,7 +91,9 @@ impl Snapshot {
 impl FromIterator<Object> for Snapshot {
     fn from_iter<I: IntoIterator<Item = Object>>(objects: I) -> Self {
         let mut snapshot = Self::default();
-        objects.into_iter().for_each(|object| snapshot.insert(object));
+        for object in objects {
+            snapshot.insert(object);
+        }
         snapshot
     }
 }

@@ -42,6 +42,18 @@ pub enum Content {
     Route(RouteStatus),
 }
 
+impl Content {
+    /// That of the object that this tells of.
+    pub fn observed_generation(&self) -> Option<i64> {
+        let conditions = match self {
+            Self::GatewayClass(class) => &class.conditions,
+            Self::Gateway(gateway) => &gateway.conditions,
+            Self::Route(route) => &route.parents.first()?.conditions,
+        };
+        conditions.first()?.observed_generation
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayClassStatus {

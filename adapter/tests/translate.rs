@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use adapter::api::{Object, ObjectKey, ObjectRef};
 use adapter::status::{Condition, Content, Status};
+use adapter::translate::Bundle;
 use adapter::{Addresses, Options, Snapshot, Translation, manifest, translate};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -37,7 +38,9 @@ fn options(input: &str) -> Options {
     for line in input.lines().map_while(|line| line.strip_prefix("# ")) {
         match line.split_once(": ") {
             Some(("address", value)) => known.push(value.to_owned()),
-            Some(("bundle-version", value)) => options.bundle_version = Some(value.to_owned()),
+            Some(("bundle-version", value)) => {
+                options.bundle = Some(Bundle { version: value.to_owned(), is_experimental: true });
+            }
             Some(("service-type", value)) => service_type = Some(value.parse().unwrap()),
             Some(("gateway-service", value)) => gateway_service = Some(key(value)),
             Some(("refused", value)) => {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 
 use k8s_openapi::ByteString;
 use kube::ResourceExt;
@@ -44,6 +45,20 @@ impl fmt::Display for ObjectKey {
         match self.namespace.as_str() {
             "" => f.write_str(&self.name),
             namespace => write!(f, "{namespace}/{}", self.name),
+        }
+    }
+}
+
+impl FromStr for ObjectKey {
+    type Err = String;
+
+    /// Reads `namespace/name`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self::new(namespace, name))
+            }
+            _ => Err(format!("{text:?} is not a namespace and a name with a slash between them")),
         }
     }
 }

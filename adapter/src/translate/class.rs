@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Addresses, Options, ServiceType};
+use super::{Addresses, Bundle, Options, ServiceType};
 use crate::api::{CONTROLLER_NAME, GatewayClass, ObjectKey, ObjectRef};
 use crate::snapshot::Snapshot;
 use crate::status::{Condition, Content, Fault, Feature, GatewayClassStatus, Status};
@@ -24,7 +24,7 @@ impl Class<'_> {
         let generation = self.object.metadata.generation;
         let good = format!("GatewayClass {name} is served by {CONTROLLER_NAME}");
         let mut conditions = vec![Condition::unless(self.fault.as_ref(), "Accepted", generation, good)];
-        if let Some(version) = options.bundle_version.as_deref() {
+        if let Some(Bundle { version, .. }) = &options.bundle {
             let good = format!("the installed Gateway API is {version}, which this controller knows");
             conditions.push(Condition::unless(version_fault(version).as_ref(), "SupportedVersion", generation, good));
         }
@@ -32,21 +32,24 @@ impl Class<'_> {
             object: ObjectRef::new("GatewayClass", &ObjectKey::new("", name)),
             content: Content::GatewayClass(GatewayClassStatus {
                 conditions,
-                supported_features: features(&options.addresses).map(|name| Feature { name }).collect(),
+                supported_features: features(options).map(|name| Feature { name }).collect(),
             }),
         }
     }
 }
 
-/// What works by the way in which clients reach Gateways.
-fn features(addresses: &Addresses) -> impl Iterator<Item = &'static str> {
-    let works = |feature: &&str| match addresses {
+/// What works: by the way in which clients reach Gateways, and by the fields that the installed
+/// definitions have, for of others the API server forgets what objects say.
+fn features(options: &Options) -> impl Iterator<Item = &'static str> {
+    let has_retries = options.bundle.as_ref().is_none_or(|bundle| bundle.is_experimental);
+    let is_reachable = |feature: &str| match &options.addresses {
         // There is nothing to propagate to.
-        Addresses::Host { .. } => *feature != "GatewayInfrastructurePropagation",
+        Addresses::Host { .. } => feature != "GatewayInfrastructurePropagation",
         Addresses::Service { service_type: ServiceType::LoadBalancer, .. } => true,
         // The cluster alone chooses these.
-        Addresses::Service { .. } => *feature != "GatewayStaticAddresses",
+        Addresses::Service { .. } => feature != "GatewayStaticAddresses",
     };
+    let works = move |feature: &&str| is_reachable(feature) && (has_retries || !feature.starts_with("HTTPRouteRetry"));
     FEATURES.into_iter().filter(works)
 }
 
@@ -121,6 +124,16 @@ mod tests {
     #[test]
     fn features_are_sorted_and_distinct() {
         assert!(FEATURES.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn retries_are_supported_where_routes_have_the_field() {
+        let retries = |bundle: Option<bool>| {
+            let bundle = bundle.map(|is_experimental| Bundle { version: "v1.6.1".to_owned(), is_experimental });
+            let options = Options { bundle, ..Options::default() };
+            features(&options).filter(|feature| feature.starts_with("HTTPRouteRetry")).count()
+        };
+        assert_eq!([None, Some(true), Some(false)].map(retries), [2, 2, 0]);
     }
 
     #[test]

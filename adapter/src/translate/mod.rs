@@ -22,7 +22,7 @@ use conf::{Document, Key, Kind};
 pub use self::address::{Addresses, ServiceType, UnknownServiceType};
 use self::backend::Backends;
 use self::gateway::Gateway;
-use crate::api::ObjectRef;
+use crate::api::{GROUP, ObjectRef};
 use crate::owned::Objects;
 use crate::snapshot::Snapshot;
 use crate::status::Status;
@@ -33,8 +33,8 @@ pub struct Options {
     /// The address that listeners bind.
     pub bind: IpAddr,
     pub addresses: Addresses,
-    /// The version of the installed Gateway API, when there is a cluster that has one.
-    pub bundle_version: Option<String>,
+    /// The installed Gateway API, when there is a cluster that has one.
+    pub bundle: Option<Bundle>,
     /// Of the objects that a translation asked for, those that could not be made so, and why.
     pub refused: BTreeMap<ObjectRef, String>,
 }
@@ -44,9 +44,26 @@ impl Default for Options {
         Self {
             bind: Ipv4Addr::UNSPECIFIED.into(),
             addresses: Addresses::Host { addresses: Vec::new(), gateway_service: None },
-            bundle_version: None,
+            bundle: None,
             refused: BTreeMap::new(),
         }
+    }
+}
+
+/// A release of the Gateway API's definitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    pub version: String,
+    /// Whether they have the fields that the API is still trying out.
+    pub is_experimental: bool,
+}
+
+impl Bundle {
+    /// What the annotations of a definition tell of the bundle that it came with.
+    pub fn of(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let annotation = |name: &str| annotations.get(&format!("{GROUP}/{name}"));
+        let is_experimental = annotation("channel").is_some_and(|channel| channel == "experimental");
+        Some(Self { version: annotation("bundle-version")?.clone(), is_experimental })
     }
 }
 

@@ -1,0 +1,96 @@
+//! Whether gateways serve what was published for them: each is asked at its admin address.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use http::Uri;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+/// The gateways whose word is waited for, by their admin addresses.
+pub(super) type Gateways = BTreeSet<SocketAddr>;
+
+/// What gateways say of documents that they do not serve as they are, by document.
+pub(super) type Problems = BTreeMap<String, String>;
+
+/// What gateways had to say about a revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// Those that do not serve it, or have not said so.
+    pub(super) missing: Gateways,
+    pub(super) problems: Problems,
+}
+
+pub(super) type Http = Client<HttpConnector, Empty<&'static [u8]>>;
+
+pub(super) fn http() -> Http {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// Asks until all serve the revision, or until the deadline.
+pub(super) async fn acknowledged(http: Http, gateways: Gateways, revision: String, deadline: Instant) -> Answers {
+    let mut answers = Answers { missing: gateways.clone(), ..Answers::default() };
+    let mut asked: FuturesUnordered<_> = gateways.iter().map(|gateway| serves(&http, *gateway, &revision)).collect();
+    while let Ok(Some((gateway, problems))) = timeout_at(deadline, asked.next()).await {
+        answers.missing.remove(&gateway);
+        let told = problems.into_iter().filter_map(|Problem { document, message }| Some((document?, message)));
+        answers
+            .problems
+            .extend(told.map(|(document, message)| (document, format!("{message} (gateway {})", gateway.ip()))));
+    }
+    answers
+}
+
+/// The gateways that are ready, or else the one beside this adapter.
+pub(super) fn gateways(ready: impl IntoIterator<Item = IpAddr>, port: u16) -> Gateways {
+    let gateways: Gateways = ready.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+    match gateways.is_empty() {
+        true => Gateways::from([SocketAddr::from(([127, 0, 0, 1], port))]),
+        false => gateways,
+    }
+}
+
+async fn serves(http: &Http, gateway: SocketAddr, revision: &str) -> (SocketAddr, Vec<Problem>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        // One that does not answer is as one that does not serve it yet.
+        if let Some(Report { revisions, problems }) = report(http, gateway).await
+            && revisions.get(WRITER).is_some_and(|live| live == revision)
+        {
+            return (gateway, problems);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+async fn report(http: &Http, gateway: SocketAddr) -> Option<Report> {
+    let uri: Uri = format!("http://{gateway}/config").parse().expect("an address makes a URI");
+    let answer = http.get(uri).await.ok()?;
+    let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.ok()?;
+    serde_json::from_slice(&body.to_bytes()).ok()
+}
+
+#[derive(Deserialize)]
+struct Report {
+    revisions: BTreeMap<String, String>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    document: Option<String>,
+    message: String,
+}
+
+const WRITER: &str = "doppel-adapter";
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LAST_PAUSE: Duration = Duration::from_millis(50);
+const MOST_BYTES: usize = 16 << 20;

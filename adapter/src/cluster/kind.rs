@@ -1,0 +1,77 @@
+//! The kinds of objects that are watched.
+
+use kube::core::ApiResource;
+
+use crate::api::{EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, ReferenceGrant, Secret, Service};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    GatewayClass,
+    Gateway,
+    HttpRoute,
+    ReferenceGrant,
+    Namespace,
+    Service,
+    EndpointSlice,
+    Secret,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 8] = [
+        Self::GatewayClass,
+        Self::Gateway,
+        Self::HttpRoute,
+        Self::ReferenceGrant,
+        Self::Namespace,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+    ];
+
+    /// As objects name it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::GatewayClass => "GatewayClass",
+            Self::Gateway => "Gateway",
+            Self::HttpRoute => "HTTPRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
+            Self::Namespace => "Namespace",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+        }
+    }
+
+    pub(super) fn resource(self) -> ApiResource {
+        match self {
+            Self::GatewayClass => ApiResource::erase::<GatewayClass>(&()),
+            Self::Gateway => ApiResource::erase::<Gateway>(&()),
+            Self::HttpRoute => ApiResource::erase::<HttpRoute>(&()),
+            // The version that every release of the API serves; the first ones have no other.
+            Self::ReferenceGrant => ApiResource {
+                version: "v1beta1".to_owned(),
+                api_version: "gateway.networking.k8s.io/v1beta1".to_owned(),
+                ..ApiResource::erase::<ReferenceGrant>(&())
+            },
+            Self::Namespace => ApiResource::erase::<Namespace>(&()),
+            Self::Service => ApiResource::erase::<Service>(&()),
+            Self::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
+            Self::Secret => ApiResource::erase::<Secret>(&()),
+        }
+    }
+
+    /// Only what a translation could look into is asked for: other Secrets are not ours to know.
+    pub(super) fn field_selector(self) -> Option<&'static str> {
+        (self == Self::Secret).then_some("type=kubernetes.io/tls")
+    }
+
+    /// Whether the adapter writes into its objects' status.
+    pub(super) fn has_status_of_ours(self) -> bool {
+        matches!(self, Self::GatewayClass | Self::Gateway | Self::HttpRoute)
+    }
+
+    /// That of an object, by the name that objects have for it.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
