@@ -1,4 +1,5 @@
-//! What the black-box tests are made of: a [`World`] is a running gateway made from manifests, an
+//! What the black-box tests are made of: a [`World`] is a running gateway, made from documents of a
+//! [`Setup`] or from Kubernetes [`Manifests`], an
 //! [`Echo`] is a backend that remembers what reached it byte by byte, and the clients put any bytes
 //! on the wire. A [`Case`] puts a gateway to the mirror contract. Everything is on loopback with ports of its own, so that tests run side by side;
 //! everything waits for conditions, never for time to pass.
@@ -6,6 +7,9 @@
 mod client;
 mod contract;
 mod echo;
+mod fuzz;
+mod mangle;
+mod manifests;
 mod metrics;
 mod patience;
 mod pattern;
@@ -22,6 +26,9 @@ pub use contract::{
     violations,
 };
 pub use echo::{Echo, H2Habits, MakeScript};
+pub use fuzz::fuzz;
+pub use mangle::{mangled, texts};
+pub use manifests::Manifests;
 pub use metrics::{MirrorAccount, Scrape};
 pub use patience::{PATIENCE, eventually, soon};
 pub use pattern::Pattern;

@@ -18,8 +18,12 @@ pub enum Step {
     /// All of the body, so many bytes at a time, with a pause after each.
     Sip(u64, Duration),
     Reply(Reply),
-    /// Bytes as they are. HTTP/1.1 only.
+    /// The head of an answer that goes on. HTTP/2 only.
+    Begin(Reply),
+    /// Bytes as they are; over HTTP/2, of the answer that has begun.
     Write(Bytes),
+    /// The end of the answer that has begun, with trailers. HTTP/2 only.
+    Finish(Vec<(String, String)>),
     /// The same bytes again and again, until the connection is gone. HTTP/1.1 only.
     Flood(Bytes),
     /// One byte at a time, for ever. HTTP/1.1 only.

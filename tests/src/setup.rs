@@ -1,8 +1,6 @@
 //! What the gateway of a test serves.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
-use conf::Document;
+use std::net::SocketAddr;
 
 use crate::contract::Station;
 use crate::{Echo, World};
@@ -22,26 +20,6 @@ impl Setup {
 
     pub fn empty() -> Self {
         Self { documents: Vec::new() }
-    }
-
-    /// The documents that the adapter makes of manifests. Each port of theirs becomes a free one at
-    /// a loopback address of its own; clients are still told the original one.
-    pub fn manifests(text: &str) -> Self {
-        let (snapshot, warnings) = adapter::Snapshot::from_manifests(&indented(text, 0));
-        assert!(warnings.is_empty(), "{warnings:?}");
-        let translation = adapter::translate(&snapshot, &adapter::Options::default());
-        let mut ports = Vec::new();
-        let mut documents = Vec::new();
-        for document in translation.documents() {
-            let mut document = document.clone();
-            if let Document::Listener(listener) = &mut document {
-                let port = listener.client_port();
-                listener.public_port = Some(port);
-                listener.address = loopback(&mut ports, port);
-            }
-            documents.push(conf::render(&document));
-        }
-        Self { documents }
     }
 
     /// Every request goes to the one backend, and a copy of it to the other.
@@ -104,18 +82,8 @@ impl Default for Setup {
 /// Fields of a rule whose requests are all copied to the backend `mirror`.
 pub const MIRRORED: &str = "filters: [{requestMirror: {backend: mirror}}]";
 
-/// The same address for the same port, another for another.
-fn loopback(ports: &mut Vec<u16>, port: u16) -> SocketAddr {
-    let index = ports.iter().position(|known| *known == port).unwrap_or_else(|| {
-        ports.push(port);
-        ports.len() - 1
-    });
-    let last = u8::try_from(index + 1).expect("a test has few ports");
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0)
-}
-
 /// The text without the indentation that all its lines share, indented by so many spaces instead.
-fn indented(text: &str, by: usize) -> String {
+pub(crate) fn indented(text: &str, by: usize) -> String {
     let lines = || text.lines().filter(|line| !line.trim().is_empty());
     let shared = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
     lines().map(|line| format!("{:by$}{}\n", "", &line[shared..])).collect()

@@ -38,9 +38,13 @@ impl World {
         soon("the configuration to be live", self.gateway.reload()).await
     }
 
-    /// Where the listener `http` accepts connections.
+    /// Where the listener `http` accepts connections, or the only one.
     pub fn address(&self) -> SocketAddr {
-        self.address_of("http")
+        let mut names = self.listeners.keys();
+        match (names.next(), names.next()) {
+            (Some(only), None) => self.address_of(only),
+            _ => self.address_of("http"),
+        }
     }
 
     pub fn address_of(&self, listener: &str) -> SocketAddr {

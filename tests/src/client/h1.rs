@@ -140,6 +140,16 @@ impl Client {
         self.wire.stream().shutdown().await.expect("the connection is open");
     }
 
+    /// Says that nothing more will be sent, to a gateway that may have ended the connection.
+    pub async fn try_finish(&mut self) {
+        let _ = self.wire.stream().shutdown().await;
+    }
+
+    /// Reads until the gateway ends the connection, whatever it says.
+    pub async fn ignore_the_rest(&mut self) {
+        soon("the end of the connection", async { while self.wire.piece(u64::MAX).await.is_ok() {} }).await;
+    }
+
     /// Ends the connection in order (FIN).
     pub fn close(self) {}
 

@@ -3,7 +3,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, SendStream};
+use h2::{Reason, RecvStream, SendStream};
+use http::response::Parts;
 use http::{HeaderMap, Request};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -74,7 +75,7 @@ impl H2Client {
             self.sender.send_request(request, is_end)
         };
         let (response, stream) = soon("a stream", started).await.expect("the connection is open");
-        H2Upload { response, stream }
+        H2Upload { response, stream, begun: None }
     }
 
     /// Waits until the gateway ended the connection, and says whether in order.
@@ -93,6 +94,8 @@ impl H2Client {
 pub struct H2Upload {
     response: ResponseFuture,
     stream: SendStream<Bytes>,
+    /// The answer, once it has begun.
+    begun: Option<(Parts, RecvStream)>,
 }
 
 impl H2Upload {
@@ -124,6 +127,21 @@ impl H2Upload {
         self.stream.send_reset(Reason::CANCEL);
     }
 
+    /// The next piece of the answer, while the request still goes on.
+    pub async fn receive(&mut self) -> Bytes {
+        let piece = async {
+            if self.begun.is_none() {
+                self.begun = Some((&mut self.response).await?.into_parts());
+            }
+            let (_, stream) = self.begun.as_mut().expect("it has begun above");
+            let piece = stream.data().await.transpose()?.unwrap_or_default();
+            stream.flow_control().release_capacity(piece.len())?;
+            Ok::<_, h2::Error>(piece)
+        };
+        soon("a piece of the answer", piece).await.expect("the stream is open")
+    }
+
+    /// The answer, or what is left of it.
     pub async fn answer(self) -> H2Answer {
         self.maybe_answer().await.expect("an answer")
     }
@@ -131,7 +149,10 @@ impl H2Upload {
     /// The answer, if the stream or connection does not end instead.
     pub async fn maybe_answer(self) -> Result<H2Answer, h2::Error> {
         soon("an answer", async {
-            let (parts, mut stream) = self.response.await?.into_parts();
+            let (parts, mut stream) = match self.begun {
+                Some(begun) => begun,
+                None => self.response.await?.into_parts(),
+            };
             let mut answer = H2Answer {
                 status: parts.status.as_u16(),
                 headers: parts.headers,

@@ -129,9 +129,14 @@ impl Case {
         }
     }
 
-    /// What is wrong, in the order in which it is checked, each invariant once.
+    /// Everything that is wrong.
+    pub async fn violations(self) -> Vec<Violation> {
+        violations(&self.evidence().await)
+    }
+
+    /// Which invariants do not hold, in the order in which they are checked.
     pub async fn broken(self) -> Vec<Invariant> {
-        let mut broken: Vec<_> = violations(&self.evidence().await).iter().map(|found| found.invariant).collect();
+        let mut broken: Vec<_> = self.violations().await.iter().map(|found| found.invariant).collect();
         broken.dedup();
         broken
     }

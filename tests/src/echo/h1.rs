@@ -65,9 +65,12 @@ impl Exchange {
                 Step::Tunnel => return self.tunnel().await.map(|()| After::Close),
                 Step::Close => return self.wire.stream().shutdown().await.map(|()| After::Close),
                 Step::Reset => return Ok(After::Reset),
-                Step::Refuse | Step::GoAway => unreachable!("{step:?} is a step for HTTP/2"),
+                Step::Begin(_) | Step::Finish(_) | Step::Refuse | Step::GoAway => {
+                    unreachable!("{step:?} is a step for HTTP/2")
+                }
             }
         }
+        self.entry.before(&[]);
         Ok(After::KeepAlive)
     }
 

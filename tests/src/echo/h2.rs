@@ -48,7 +48,8 @@ pub(super) async fn serve(stream: TcpStream, habits: H2Habits, connection: usize
         let (head, framing) = head(&request);
         let entry = memory.begin(connection, head.clone(), framing);
         let script = script(entry.number, &head);
-        let exchange = Exchange { body: request.into_body(), respond, entry, unread: 0, leaving: leaving.clone() };
+        let exchange =
+            Exchange { body: request.into_body(), respond, entry, unread: 0, answer: None, leaving: leaving.clone() };
         streams.spawn(exchange.play(script));
     }
     // The connection is gone; what its streams still read says how they ended.
@@ -78,6 +79,8 @@ struct Exchange {
     entry: Entry,
     /// Bytes of the last frame that the script did not read yet: their window is still held.
     unread: u64,
+    /// One that has begun and goes on.
+    answer: Option<SendStream<Bytes>>,
     /// Of the connection.
     leaving: Arc<Notify>,
 }
@@ -117,11 +120,15 @@ impl Exchange {
                     return Ok(());
                 }
                 Step::GoAway => self.leaving.notify_one(),
-                Step::Write(_) | Step::Flood(_) | Step::Drip(_) | Step::Tunnel | Step::Close => {
+                Step::Begin(reply) => self.answer = Some(self.head(&reply, false)?),
+                Step::Write(bytes) => send(self.answer()?, bytes).await?,
+                Step::Finish(trailers) => finish(self.answer()?, &trailers)?,
+                Step::Flood(_) | Step::Drip(_) | Step::Tunnel | Step::Close => {
                     unreachable!("{step:?} is a step for HTTP/1.1")
                 }
             }
         }
+        self.entry.before(&[]);
         Ok(())
     }
 
@@ -144,34 +151,45 @@ impl Exchange {
     }
 
     async fn reply(&mut self, reply: Reply) -> Result<(), h2::Error> {
-        let mut response = Response::builder().status(reply.status);
-        for (name, value) in &reply.headers {
-            response = response.header(name, value);
-        }
-        let chunks = match reply.body {
+        let chunks = match &reply.body {
             ReplyBody::Echo => vec![Bytes::from(self.entry.echoed())],
-            ReplyBody::Length(body) => vec![body],
-            ReplyBody::Chunked(chunks) => chunks,
+            ReplyBody::Length(body) => vec![body.clone()],
+            ReplyBody::Chunked(chunks) => chunks.clone(),
             ReplyBody::None => Vec::new(),
         };
-        let response = response.body(()).expect("scripts answer with valid headers");
         let is_end = chunks.is_empty() && reply.trailers.is_empty();
-        let mut stream = self.respond.send_response(response, is_end)?;
+        let mut stream = self.head(&reply, is_end)?;
         if is_end {
             return Ok(());
         }
         for chunk in chunks {
             send(&mut stream, chunk).await?;
         }
-        if reply.trailers.is_empty() {
-            return stream.send_data(Bytes::new(), true);
-        }
-        let trailers = reply
-            .trailers
-            .iter()
-            .map(|(name, value)| (name.parse().expect("a header name"), value.parse().expect("a header value")));
-        stream.send_trailers(trailers.collect())
+        finish(&mut stream, &reply.trailers)
     }
+
+    fn head(&mut self, reply: &Reply, is_end: bool) -> Result<SendStream<Bytes>, h2::Error> {
+        let mut response = Response::builder().status(reply.status);
+        for (name, value) in &reply.headers {
+            response = response.header(name, value);
+        }
+        let response = response.body(()).expect("scripts answer with valid headers");
+        self.respond.send_response(response, is_end)
+    }
+
+    fn answer(&mut self) -> Result<&mut SendStream<Bytes>, h2::Error> {
+        self.answer.as_mut().ok_or_else(|| Reason::INTERNAL_ERROR.into())
+    }
+}
+
+fn finish(stream: &mut SendStream<Bytes>, trailers: &[(String, String)]) -> Result<(), h2::Error> {
+    if trailers.is_empty() {
+        return stream.send_data(Bytes::new(), true);
+    }
+    let pair = |(name, value): &(String, String)| {
+        (name.parse().expect("a header name"), value.parse().expect("a header value"))
+    };
+    stream.send_trailers(trailers.iter().map(pair).collect())
 }
 
 /// Sends the bytes as the window allows.

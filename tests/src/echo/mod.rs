@@ -200,7 +200,7 @@ impl Entry {
         self.memory.0.borrow().receipts[self.number].is_complete()
     }
 
-    /// Before a step of a script: if none of those left reads, nobody will see how the request ends.
+    /// Before the steps that are left of a script: if none of them reads, nobody will see how the request ends.
     fn before(&self, steps: &[Step]) {
         let reads = |step: &Step| matches!(step, Step::Read(_) | Step::ReadAll | Step::Sip(..) | Step::Tunnel);
         if !steps.iter().any(reads) {
