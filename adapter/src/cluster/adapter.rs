@@ -15,10 +15,12 @@ use super::events::Events;
 use super::hold_off::HoldOff;
 use super::kind::Kind;
 use super::metrics::Metrics;
+use super::own::{Done, Own};
 use super::statuses::{Outcome, Statuses, Written};
 use super::store::Store;
 use super::watch::Change;
 use super::{Settings, problems, until};
+use crate::owned::Objects;
 use crate::publish::{Directory, notify};
 use crate::status::Status;
 use crate::translate::translate;
@@ -28,6 +30,7 @@ pub(super) struct Adapter {
     store: Store,
     directory: Directory,
     statuses: Statuses,
+    own: Own,
     events: Events,
     metrics: Metrics,
     http: Http,
@@ -38,6 +41,8 @@ pub(super) struct Adapter {
     /// When to try again to tell the gateway of a new configuration.
     notify_at: Option<Instant>,
     leads: bool,
+    /// What the last translation asks for.
+    objects: Objects,
     /// What the last translation says, as long as the gateways have not been heard.
     told: Vec<Status>,
     asking: Option<Asking>,
@@ -60,6 +65,8 @@ pub(super) enum Act {
     Tell(Answers),
     Settle(Written),
     Told,
+    Make,
+    Made(Done),
 }
 
 impl Adapter {
@@ -72,6 +79,7 @@ impl Adapter {
         Ok(Self {
             directory: Directory::open(&settings.to)?,
             statuses: Statuses::new(client.clone()),
+            own: Own::new(client.clone()),
             events: Events::new(client, settings.identity.clone()),
             settings,
             store: Store::default(),
@@ -82,6 +90,7 @@ impl Adapter {
             is_ready,
             notify_at: None,
             leads: false,
+            objects: Objects::default(),
             told: Vec::new(),
             asking: None,
             ask_at: None,
@@ -103,6 +112,8 @@ impl Adapter {
             answers = answers => Act::Tell(answers),
             written = self.statuses.written() => Act::Settle(written),
             () = self.events.told() => Act::Told,
+            () = until(self.own.due()), if self.leads => Act::Make,
+            done = self.own.done() => Act::Made(done),
         }
     }
 
@@ -114,6 +125,8 @@ impl Adapter {
             Act::Tell(answers) => self.tell(answers),
             Act::Settle(written) => self.settle(written),
             Act::Told => {}
+            Act::Make => self.make(),
+            Act::Made(done) => self.made(done),
         }
     }
 
@@ -150,6 +163,7 @@ impl Adapter {
         self.metrics.leads.set(leads.into());
         if leads {
             self.statuses.compare_all(&self.store);
+            self.make();
             self.ask();
         } else {
             self.asking = None;
@@ -204,6 +218,8 @@ impl Adapter {
         self.metrics.translation_seconds.set(began.elapsed().as_secs_f64());
         self.metrics.files_changed.inc_by(published.changed.len() as u64);
         self.told = translation.statuses;
+        self.objects = translation.objects;
+        self.make();
         self.ask();
     }
 
@@ -255,6 +271,24 @@ impl Adapter {
             self.ask_at = Some(Instant::now() + ASK_AGAIN);
         }
         self.statuses.want(problems::told(&self.told, &problems));
+    }
+
+    /// The Services and EndpointSlices that Gateways need. They are made before the gateways serve: an
+    /// address takes longer to come than a port.
+    fn make(&mut self) {
+        if self.leads {
+            self.own.act(&self.objects, self.store.snapshot(), Instant::now());
+        }
+    }
+
+    fn made(&mut self, done: Done) {
+        self.own.settle(done, Instant::now());
+        let refused = self.own.refused();
+        if self.settings.options.refused != refused {
+            self.settings.options.refused = refused;
+            self.hold_off.changed(Instant::now());
+        }
+        self.make();
     }
 
     fn settle(&mut self, written: Written) {

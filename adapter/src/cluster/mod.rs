@@ -13,6 +13,7 @@ mod kind;
 mod lease;
 mod merge;
 mod metrics;
+mod own;
 mod problems;
 mod raw;
 mod statuses;
