@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use pingora_core::connectors::http::v2;
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::upstreams::peer::HttpPeer;
 
@@ -17,13 +16,13 @@ use super::{Failure, Limits, http1, http2};
 /// mirror that answers while the body is still on its way would come to a standstill.
 pub(super) struct Connectors {
     pub(super) http1: TransportConnector,
-    pub(super) http2: v2::Connector,
+    pub(super) http2: http2::Pool,
 }
 
 impl Connectors {
     pub(super) fn new(limits: &Limits) -> Self {
-        let options = || Some(ConnectorOptions::new(limits.idle_connections));
-        Self { http1: TransportConnector::new(options()), http2: v2::Connector::new(options()) }
+        let options = || ConnectorOptions::new(limits.idle_connections);
+        Self { http1: TransportConnector::new(Some(options())), http2: http2::Pool::new(options()) }
     }
 
     /// A connection to this endpoint on which the request with this head can be sent. Must be given
