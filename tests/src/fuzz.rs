@@ -12,7 +12,7 @@ pub fn fuzz<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), Test
     let seconds = std::env::var("DOPPEL_FUZZ_SECONDS").ok().map(|text| text.parse().expect("a number of seconds"));
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(DEFAULT_SECONDS));
     // Each run goes on with the random numbers of the one before.
-    let config = Config { cases: 4, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 4, max_shrink_time: 60_000, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let mut tried = 0;
     while tried == 0 || Instant::now() < end {

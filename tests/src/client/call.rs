@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -5,7 +7,7 @@ use super::{Client, H2Client};
 use crate::{Body, eventually};
 
 /// A request as a client makes it, whichever protocol it speaks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Call {
     method: String,
     target: String,
@@ -47,6 +49,17 @@ pub struct Outcome {
     pub interim: Vec<u16>,
     /// The answer broke off.
     pub is_cut_off: bool,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(raw) = &self.raw {
+            return String::from_utf8_lossy(raw).fmt(f);
+        }
+        let Self { method, target, headers, body, length, trailers, raw: _, ending } = self;
+        let pieces = body.as_ref().map(|body| body.iter().map(Bytes::len).collect::<Vec<_>>());
+        write!(f, "{method} {target} {headers:?}, length {length:?}, {pieces:?} {trailers:?}, {ending:?}")
+    }
 }
 
 impl Call {
