@@ -23,6 +23,9 @@ cluster-test: ## what can go wrong in a cluster, on that of KUBECONFIG, with Dop
 conformance: ## the official conformance suite, on the cluster of KUBECONFIG
 	@tests/conformance/run.py
 
+fuzz: setup ## documents, manifests, requests and mirrors that nobody thought of, a minute each
+	DOPPEL_FUZZ_SECONDS=$${DOPPEL_FUZZ_SECONDS:-60} cargo test --locked -p doppel-tests --test 'fuzz_*' --test mirror_property
+
 lint: format clippy deny ## the style of the code, and the rules for dependencies
 
 format: ## whether rustfmt would change anything (cargo fmt --all does)

@@ -92,6 +92,23 @@ async fn copies_under_way_end_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_under_way_ends_and_so_does_its_copy() {
+    let (primary, mirror) = (Echo::start().await, Echo::start().await);
+    let world = Setup::mirrored(&primary, &mirror).start().await;
+    let mut client = world.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbo").await;
+    mirror.until("the beginning", |copies| copies.first().is_some_and(|copy| copy.body.length == 2)).await;
+    let mut idle = world.client().await;
+    assert_eq!(idle.get("/").await.status, 200);
+    let stopping = tokio::spawn(world.shutdown());
+    idle.ended().await;
+    assert_eq!(client.exchange("dy").await.text(), "body");
+    let copies = mirror.ended(2).await;
+    assert!(copies.iter().all(|copy| copy.is_complete()) && copies[0].body.text() == "body", "{copies:?}");
+    soon("the gateway to stop", stopping).await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_never_ends_holds_the_end_up_no_longer_than_allowed() {
     let (primary, mirror) = (Echo::start().await, Echo::scripted(|_, _| Step::never_answer()).await);
     let setup = Setup::mirrored(&primary, &mirror);

@@ -38,33 +38,25 @@ fn targets(mirror: &Echo) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn none_and_all_are_exact() {
-    const REQUESTS: u64 = 1000;
-    let (world, _primary, mirrors) = world(&["0/100", "100/100", "0/7", "7/7"]).await;
+async fn none_and_all_are_exact_and_what_is_between_is_kept() {
+    const REQUESTS: u64 = 10_000;
+    const EXACT: [(&str, u64); 4] = [("0/100", 0), ("0/7", 0), ("100/100", REQUESTS), ("7/7", REQUESTS)];
+    const ABOUT: [(&str, u64); 4] = [("1/10000", 1), ("1/100", 100), ("3333/10000", 3333), ("1/3", 3333)];
+    let fractions: Vec<&str> = EXACT.iter().chain(&ABOUT).map(|(fraction, _)| *fraction).collect();
+    let (world, _primary, mirrors) = world(&fractions).await;
     send(&world, REQUESTS as usize).await;
-    for (i, expected) in [0, REQUESTS, 0, REQUESTS].into_iter().enumerate() {
-        let account = world.mirror_account_of(&format!("mirror{i}"), REQUESTS).await;
-        assert_eq!((account.started, account.sampled_out), (expected, REQUESTS - expected), "mirror{i}: {account:?}");
-        assert_eq!(account.completed, expected, "mirror{i}: {account:?}");
-        assert_eq!(mirrors[i].count() as u64, expected);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn shares_are_kept_and_nested() {
-    const REQUESTS: u64 = 1000;
-    let (world, _primary, mirrors) = world(&["50/100", "1/10", "1/3", "100/100"]).await;
-    send(&world, REQUESTS as usize).await;
-    let mut sets = Vec::new();
-    for (i, expected) in [500, 100, 333, 1000].into_iter().enumerate() {
+    for (i, (fraction, expected)) in EXACT.iter().chain(&ABOUT).enumerate() {
         let account = world.mirror_account_of(&format!("mirror{i}"), REQUESTS).await;
         // Three sigma of independent draws, the worst that any draw may be.
-        let sigma = (expected as f64 * (1.0 - expected as f64 / REQUESTS as f64)).sqrt();
-        assert!(account.started.abs_diff(expected) as f64 <= 3.0 * sigma, "mirror{i}: {account:?}");
-        sets.push(targets(&mirrors[i]));
-        assert_eq!(sets[i].len() as u64, account.started);
+        let share = *expected as f64 / REQUESTS as f64;
+        let sigma = (*expected as f64 * (1.0 - share)).sqrt();
+        assert!(account.started.abs_diff(*expected) as f64 <= 3.0 * sigma, "{fraction}: {account:?}");
+        assert_eq!((account.completed, account.failed, account.aborted), (account.started, 0, 0), "{fraction}");
+        assert_eq!(mirrors[i].count() as u64, account.started, "{fraction}");
     }
-    assert!(sets[1].is_subset(&sets[2]) && sets[2].is_subset(&sets[0]) && sets[0].is_subset(&sets[3]));
+    // The smaller share of the same requests.
+    let sets: Vec<BTreeSet<String>> = mirrors[4..].iter().map(targets).collect();
+    assert!(sets.is_sorted_by(|smaller, larger| smaller.is_subset(larger)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
