@@ -46,11 +46,15 @@ impl Services<'_> {
         let requests = Request::all(exposed.gateway);
         for (request, number) in requests.iter().zip(self.numbers(exposed.key, &requests)) {
             let name = name::service(exposed.key, number);
-            match self.place(exposed, &name, *request, objects).and_then(|()| self.obtained(&name, *request)) {
-                Ok(addresses) => reach.add(addresses),
-                Err(fault) => faults.push(fault),
+            let placed = self.place(exposed, &name, *request, objects);
+            match self.obtained(exposed.key, &name, *request) {
+                Ok(addresses) => {
+                    reach.add(addresses);
+                    faults.extend(placed.err());
+                }
+                Err(fault) => faults.push(placed.err().unwrap_or(fault)),
             }
-            let service = self.snapshot.services.get(&name).filter(|_| self.service_type == ServiceType::NodePort);
+            let service = self.own(exposed.key, &name).filter(|_| self.service_type == ServiceType::NodePort);
             reach.remark = service.and_then(node_ports).or(reach.remark);
         }
         if self.pods.ready().next().is_none() {
@@ -65,6 +69,11 @@ impl Services<'_> {
         reach
     }
 
+    fn own(&self, gateway: &ObjectKey, name: &ObjectKey) -> Option<&Service> {
+        let service = self.snapshot.services.get(name)?;
+        (owned::gateway(&service.metadata) == Some(&gateway.name)).then_some(service)
+    }
+
     /// Which of a Gateway's Services is for which request. One that has the requested address, or
     /// asks for it, goes on with it: so an address is not let go while others come and go, nor when
     /// it was given first and is requested afterwards.
@@ -72,10 +81,7 @@ impl Services<'_> {
         if self.service_type != ServiceType::LoadBalancer {
             return vec![0; requests.len()];
         }
-        let present = |number| {
-            let service = self.snapshot.services.get(&name::service(gateway, number))?;
-            (owned::gateway(&service.metadata) == Some(&gateway.name)).then_some((number, service))
-        };
+        let present = |number| Some((number, self.own(gateway, &name::service(gateway, number))?));
         let present: Vec<(usize, &Service)> = (0..address::MOST).filter_map(present).collect();
         let mut numbers: Vec<Option<usize>> = vec![None; requests.len()];
         let has = |service: &Service, value: &str| given(service).iter().any(|address| address.value == value);
@@ -93,7 +99,7 @@ impl Services<'_> {
         numbers.into_iter().filter_map(|number| number.or_else(|| free.next())).collect()
     }
 
-    /// Adds a Service and what it leads to; or says why that cannot be.
+    /// Adds a Service and what it leads to, but for what stands in the way; and says what does.
     fn place(
         &self,
         exposed: Exposed<'_>,
@@ -101,34 +107,23 @@ impl Services<'_> {
         request: Request<'_>,
         objects: &mut Objects,
     ) -> Result<(), Fault> {
-        let present = self.snapshot.services.get(name).map(|service| &service.metadata);
-        self.may_set("Service", name, exposed.key, present)?;
-        for (key, slice) in self.slices(exposed, name) {
-            self.may_set(
-                "EndpointSlice",
-                &key,
-                exposed.key,
-                self.snapshot.slices.get(&key).map(|slice| &slice.metadata),
-            )?;
-            objects.slices.insert(key, slice);
-        }
+        let present = self.snapshot.services.get(name);
+        in_the_way("Service", name, exposed.key, present.map(|service| &service.metadata))?;
         objects.services.insert(name.clone(), self.service(exposed, name, request));
-        Ok(())
+        let mut placed = self.refusal("Service", name);
+        for (key, slice) in self.slices(exposed, name) {
+            let present = self.snapshot.slices.get(&key);
+            let possible = in_the_way("EndpointSlice", &key, exposed.key, present.map(|slice| &slice.metadata));
+            if possible.is_ok() {
+                objects.slices.insert(key.clone(), slice);
+            }
+            placed = placed.and(possible).and(self.refusal("EndpointSlice", &key));
+        }
+        placed
     }
 
-    fn may_set(
-        &self,
-        kind: &'static str,
-        key: &ObjectKey,
-        gateway: &ObjectKey,
-        present: Option<&ObjectMeta>,
-    ) -> Result<(), Fault> {
-        if present.is_some_and(|metadata| owned::gateway(metadata) != Some(&gateway.name)) {
-            let message = format!(
-                "{kind} {key} is in the way: it was not made by {CONTROLLER_NAME} for this Gateway; rename or delete it"
-            );
-            return Err(Fault::new(NOT_ASSIGNED, message));
-        }
+    /// What was asked for before, is asked for again, and was not to be had so far.
+    fn refusal(&self, kind: &'static str, key: &ObjectKey) -> Result<(), Fault> {
         match self.refused.get(&ObjectRef::new(kind, key)) {
             Some(why) => Err(Fault::new("Pending", format!("{kind} {key} cannot be made as it should be: {why}"))),
             None => Ok(()),
@@ -193,8 +188,8 @@ impl Services<'_> {
     }
 
     /// The addresses that a Service has for a request.
-    fn obtained(&self, name: &ObjectKey, request: Request<'_>) -> Result<Vec<Address>, Fault> {
-        let Some(service) = self.snapshot.services.get(name) else {
+    fn obtained(&self, gateway: &ObjectKey, name: &ObjectKey, request: Request<'_>) -> Result<Vec<Address>, Fault> {
+        let Some(service) = self.own(gateway, name) else {
             return Err(Fault::new(NOT_ASSIGNED, format!("Service {name} is being made")));
         };
         if self.service_type != ServiceType::LoadBalancer {
@@ -234,6 +229,22 @@ impl Services<'_> {
             ),
         ))
     }
+}
+
+/// An object of this name that was not made for this Gateway is not ours to change.
+fn in_the_way(
+    kind: &'static str,
+    key: &ObjectKey,
+    gateway: &ObjectKey,
+    present: Option<&ObjectMeta>,
+) -> Result<(), Fault> {
+    if present.is_none_or(|metadata| owned::gateway(metadata) == Some(&gateway.name)) {
+        return Ok(());
+    }
+    let message = format!(
+        "{kind} {key} is in the way: it was not made by {CONTROLLER_NAME} for this Gateway; rename or delete it"
+    );
+    Err(Fault::new(NOT_ASSIGNED, message))
 }
 
 fn metadata(exposed: Exposed<'_>, name: &ObjectKey, labels: &[(&str, &str)]) -> ObjectMeta {
