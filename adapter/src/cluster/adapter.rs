@@ -276,18 +276,19 @@ impl Adapter {
     /// The Services and EndpointSlices that Gateways need. They are made before the gateways serve: an
     /// address takes longer to come than a port.
     fn make(&mut self) {
-        if self.leads {
-            self.own.act(&self.objects, self.store.snapshot(), Instant::now());
+        if !self.leads {
+            return;
         }
-    }
-
-    fn made(&mut self, done: Done) {
-        self.own.settle(done, Instant::now());
+        self.own.act(&self.objects, self.store.snapshot(), Instant::now());
         let refused = self.own.refused();
         if self.settings.options.refused != refused {
             self.settings.options.refused = refused;
             self.hold_off.changed(Instant::now());
         }
+    }
+
+    fn made(&mut self, done: Done) {
+        self.own.settle(done, Instant::now());
         self.make();
     }
 

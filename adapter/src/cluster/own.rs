@@ -248,3 +248,149 @@ const FIELD_MANAGER: &str = "doppel-adapter";
 const MARK: &str = "doppel.dev/contents";
 const MOST_AT_ONCE: usize = 16;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::translate::{Addresses, Options, ServiceType, translate};
+
+    const CLASS: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: doppel}
+spec: {controllerName: doppel.dev/gateway-controller}
+---";
+    const GATEWAY: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web, namespace: default, uid: web-uid}
+spec:
+  gatewayClassName: doppel
+  infrastructure: {labels: {team: blue}}
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---";
+    const PODS: &str = "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: doppel-gateway-abc, namespace: doppel-system, labels: {kubernetes.io/service-name: doppel-gateway}}
+addressType: IPv4
+endpoints: [{addresses: [10.1.0.7]}]
+---";
+
+    fn snapshot(parts: &[&str]) -> Snapshot {
+        let (snapshot, warnings) = Snapshot::from_manifests(&parts.concat());
+        assert_eq!(warnings, []);
+        snapshot
+    }
+
+    fn wanted(snapshot: &Snapshot) -> Objects {
+        let gateway_service = ObjectKey::new("doppel-system", "doppel-gateway");
+        let addresses = Addresses::Service { service_type: ServiceType::LoadBalancer, gateway_service };
+        translate(snapshot, &Options { addresses, ..Options::default() }).objects
+    }
+
+    /// The snapshot as it is once all that it asks for has been done, and the API server has given
+    /// each object a uid and a field of its own.
+    fn settled(mut snapshot: Snapshot) -> Snapshot {
+        for change in changes(&wanted(&snapshot), &snapshot) {
+            let Action::Create(mut value) = change.action else { panic!("{change:?}") };
+            value["metadata"]["uid"] = format!("{}-uid", change.object.key.name).into();
+            if change.object.kind == "Service" {
+                value["spec"]["clusterIP"] = "10.96.0.7".into();
+                value["spec"]["ports"][0]["nodePort"] = 30080.into();
+            }
+            snapshot.insert(crate::api::Object::read(value).unwrap());
+        }
+        snapshot
+    }
+
+    /// What is to be done, in short.
+    fn check(snapshot: &Snapshot) -> Vec<String> {
+        let what = |change: &Change| match &change.action {
+            Action::Create(_) => format!("create {}", change.object),
+            Action::Update(value) => format!("update {} {}", change.object, value["metadata"]["uid"]),
+            Action::Delete { uid } => format!("delete {} {uid:?}", change.object),
+        };
+        changes(&wanted(snapshot), snapshot).iter().map(what).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_made_and_what_is_there_is_let_be() {
+        let before = snapshot(&[CLASS, GATEWAY, PODS]);
+        let slice = "EndpointSlice default/web-doppel-ipv4-1";
+        assert_eq!(check(&before), ["create Service default/web-doppel".to_owned(), format!("create {slice}")]);
+        let after = settled(before);
+        assert_eq!(check(&after), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_wanted_no_longer_or_changed_by_others_is_brought_up_to_date() {
+        let mut present = settled(snapshot(&[CLASS, GATEWAY, PODS]));
+        present.insert(crate::manifest::parse(&GATEWAY.replace("{labels: {team: blue}}", "{}")).objects.remove(0).1);
+        let both = [
+            r#"update Service default/web-doppel "web-doppel-uid""#,
+            r#"update EndpointSlice default/web-doppel-ipv4-1 "web-doppel-ipv4-1-uid""#,
+        ];
+        assert_eq!(check(&present), both);
+
+        let mut present = settled(snapshot(&[CLASS, GATEWAY, PODS]));
+        let service = present.services.get_mut(&ObjectKey::new("default", "web-doppel")).unwrap();
+        service.spec.as_mut().unwrap().external_traffic_policy = Some("Cluster".to_owned());
+        assert_eq!(check(&present), both[..1]);
+        let annotations = service_annotations(&mut present);
+        annotations.insert("load-balancer.example.com/id".to_owned(), "7".to_owned());
+        service_spec(&mut present).external_traffic_policy = Some("Local".to_owned());
+        assert_eq!(check(&present), [""; 0], "others may add to it");
+    }
+
+    fn service_annotations(snapshot: &mut Snapshot) -> &mut BTreeMap<String, String> {
+        let service = snapshot.services.get_mut(&ObjectKey::new("default", "web-doppel")).unwrap();
+        service.metadata.annotations.as_mut().unwrap()
+    }
+
+    fn service_spec(snapshot: &mut Snapshot) -> &mut k8s_openapi::api::core::v1::ServiceSpec {
+        snapshot.services.get_mut(&ObjectKey::new("default", "web-doppel")).unwrap().spec.as_mut().unwrap()
+    }
+
+    /// Addresses are hard to get back, so nothing is deleted on suspicion.
+    #[test]
+    fn objects_go_only_when_it_is_known_that_their_gateway_needs_them_no_longer() {
+        let all = settled(snapshot(&[CLASS, GATEWAY, PODS]));
+        let gone = |change: &dyn Fn(&mut Snapshot)| {
+            let mut snapshot = all.clone();
+            change(&mut snapshot);
+            check(&snapshot)
+        };
+        let others = CLASS.replace("doppel.dev", "example.com");
+        let others = crate::manifest::parse(&others).objects.remove(0).1;
+        let deleted = [
+            r#"delete Service default/web-doppel "web-doppel-uid""#,
+            r#"delete EndpointSlice default/web-doppel-ipv4-1 "web-doppel-ipv4-1-uid""#,
+        ];
+        assert_eq!(gone(&|snapshot| assert!(snapshot.insert(others.clone()))), deleted, "the class is another's");
+        assert_eq!(
+            gone(&|snapshot| snapshot.slices.retain(|key, _| key.namespace == "default")),
+            deleted[1..],
+            "no pod"
+        );
+        assert_eq!(gone(&|snapshot| snapshot.classes.clear()), [""; 0], "the class may come back");
+        assert_eq!(gone(&|snapshot| snapshot.gateways.clear()), [""; 0], "Kubernetes sees to that");
+        let refused = GATEWAY.replace("spec:", "spec:\n  addresses: [{type: pigeon, value: home}]");
+        let refused = crate::manifest::parse(&refused).objects.remove(0).1;
+        assert_eq!(gone(&|snapshot| assert!(snapshot.insert(refused.clone()))), [""; 0], "it may be mended");
+    }
+
+    #[test]
+    fn objects_of_others_are_never_touched() {
+        let mut present = settled(snapshot(&[CLASS, GATEWAY, PODS]));
+        for service in present.services.values_mut() {
+            service.metadata.labels.as_mut().unwrap().insert(owned::MANAGED_BY.to_owned(), "Helm".to_owned());
+        }
+        assert_eq!(check(&present), [r#"delete EndpointSlice default/web-doppel-ipv4-1 "web-doppel-ipv4-1-uid""#]);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_minute() {
+        assert_eq!([1, 2, 6, 7, 40].map(|count| pause(count).as_secs()), [1, 2, 32, 60, 60]);
+    }
+}
