@@ -49,7 +49,8 @@ impl Slip {
             Self::Drop(at, length) => drop(text.drain(stretch(&text, at, *length))),
             Self::Double(at, length) => {
                 let stretch = stretch(&text, at, *length);
-                text.insert_str(stretch.start, &text[stretch.clone()].to_owned());
+                let again = text[stretch.clone()].to_owned();
+                text.insert_str(stretch.start, &again);
             }
             Self::Insert(at, other) => text.insert_str(place(&text, at), other),
             Self::DropLine(_) | Self::MoveLine(..) => return self.apply_to_lines(&text),
