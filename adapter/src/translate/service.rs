@@ -59,7 +59,7 @@ impl Services<'_> {
         }
         if self.pods.ready().next().is_none() {
             let message = format!("no gateway pod is ready: Service {} has no ready endpoint", self.gateway_service);
-            faults.push(Fault::new("NoResources", message));
+            faults.push(Fault::new(NO_RESOURCES, message));
         }
         // What is not known yet may still turn out well.
         faults.sort_by_key(|fault| fault.reason == NOT_USABLE);
@@ -125,7 +125,7 @@ impl Services<'_> {
     /// What was asked for before, is asked for again, and was not to be had so far.
     fn refusal(&self, kind: &'static str, key: &ObjectKey) -> Result<(), Fault> {
         match self.refused.get(&ObjectRef::new(kind, key)) {
-            Some(why) => Err(Fault::new("Pending", format!("{kind} {key} cannot be made as it should be: {why}"))),
+            Some(why) => Err(Fault::new(NO_RESOURCES, format!("{kind} {key} cannot be made as it should be: {why}"))),
             None => Ok(()),
         }
     }
@@ -190,7 +190,7 @@ impl Services<'_> {
     /// The addresses that a Service has for a request.
     fn obtained(&self, gateway: &ObjectKey, name: &ObjectKey, request: Request<'_>) -> Result<Vec<Address>, Fault> {
         let Some(service) = self.own(gateway, name) else {
-            return Err(Fault::new(NOT_ASSIGNED, format!("Service {name} is being made")));
+            return Err(Fault::new(PENDING, format!("Service {name} is being made")));
         };
         if self.service_type != ServiceType::LoadBalancer {
             let given = cluster_addresses(service);
@@ -300,6 +300,8 @@ fn port_name(port: i32) -> String {
     format!("port-{port}")
 }
 
+const PENDING: &str = "Pending";
+const NO_RESOURCES: &str = "NoResources";
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 const TCP: &str = "TCP";
 /// What the API server takes in one slice.
