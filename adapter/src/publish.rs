@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(other.revision(), revision);
         // One who starts in a directory that is as it should be comes to the same.
         let mut third = Directory::open(folders[0].path()).unwrap();
-        assert_eq!(third.publish(both).unwrap().changed, [PathBuf::new(); 0]);
+        assert_eq!(third.publish(both).unwrap().changed, Vec::<PathBuf>::new());
         assert_eq!(third.revision(), revision);
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Found {
     /// their status alone translate to the same.
     pub(super) status: Option<Box<str>>,
     /// The object without what changes with every write to it, or why it cannot be read.
-    pub(super) object: Result<Object, String>,
+    pub(super) object: Result<Box<Object>, String>,
 }
 
 impl Raw {
@@ -54,7 +54,7 @@ impl Raw {
             uid: metadata.uid.unwrap_or_default(),
             version: metadata.resource_version.unwrap_or_default(),
             status: status.map(|status| status.to_string().into()),
-            object: Object::read(value).map_err(|error| error.to_string()),
+            object: Object::read(value).map(Box::new).map_err(|error| error.to_string()),
         }
     }
 }
@@ -139,7 +139,7 @@ pub(super) mod tests {
         );
         assert_eq!((found.key.to_string().as_str(), found.version.as_str(), found.uid.as_str()), ("n/a", "7", "u"));
         assert_eq!(found.status.as_deref(), Some(r#"{"conditions":[]}"#));
-        let Ok(Object::Gateway(gateway)) = found.object else { panic!("{:?}", found.object) };
+        let Object::Gateway(gateway) = *found.object.unwrap() else { panic!("no Gateway") };
         assert_eq!(gateway.status, None);
         let metadata = gateway.metadata;
         assert_eq!((metadata.managed_fields, metadata.resource_version, metadata.generation), (None, None, Some(3)));

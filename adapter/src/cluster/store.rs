@@ -115,7 +115,7 @@ impl Store {
         match object {
             Ok(object) => {
                 self.unusable.remove(&reference);
-                effect.is_relevant = self.snapshot.insert(object);
+                effect.is_relevant = self.snapshot.insert(*object);
             }
             Err(message) => {
                 if self.unusable.insert(reference.clone(), message.clone()).as_ref() != Some(&message) {
