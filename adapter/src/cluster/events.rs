@@ -109,7 +109,7 @@ impl Events {
         let recorder = self.recorder.clone();
         self.telling.spawn(async move {
             if let Err(error) = recorder.publish(&event, &reference).await {
-                log::warn!("an Event is not told: {}", super::chain(&error));
+                log::warn!("an Event is not told: {}", super::answer(&error));
             }
         });
     }

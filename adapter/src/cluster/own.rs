@@ -43,7 +43,15 @@ pub(super) fn changes(wanted: &Objects, snapshot: &Snapshot) -> Vec<Change> {
     // An EndpointSlice without its Service is of no use and does no harm.
     changes.extend(changes_of("Service", services, &snapshot.services, settled));
     changes.extend(changes_of("EndpointSlice", slices, &snapshot.slices, settled));
+    changes.retain(|change| !matches!(change.action, Action::Create(_)) || !is_ending(&change.object.key, snapshot));
     changes
+}
+
+/// Nothing can be made in a namespace that is being deleted. Its Gateways go a little later than what
+/// was made for them.
+fn is_ending(object: &ObjectKey, snapshot: &Snapshot) -> bool {
+    let namespace = snapshot.namespaces.get(&ObjectKey::new("", &object.namespace));
+    namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
 }
 
 fn changes_of<T: kube::Resource<DynamicType = ()> + Serialize>(
@@ -179,7 +187,7 @@ impl Own {
         let Some(attempt) = self.attempts.get_mut(&object) else { return };
         let pause = pause(attempt.count);
         attempt.not_before = Some(now + pause);
-        attempt.refusal = result.err().map(|error| super::chain(&error));
+        attempt.refusal = result.err().map(|error| super::answer(&error));
         match &attempt.refusal {
             Some(refusal) => log::warn!("{object}: {refusal}; tried again in {} s at the latest", pause.as_secs()),
             None => log::info!("{object} is {}", attempt.change.action.participle()),
@@ -321,6 +329,18 @@ endpoints: [{addresses: [10.1.0.7]}]
         assert_eq!(check(&before), ["create Service default/web-doppel".to_owned(), format!("create {slice}")]);
         let after = settled(before);
         assert_eq!(check(&after), [""; 0]);
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_namespace_that_ends() {
+        const ENDING: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: default, deletionTimestamp: 2026-01-01T00:00:00Z}
+---";
+        assert_eq!(check(&snapshot(&[CLASS, GATEWAY, PODS, ENDING])), [""; 0]);
+        let others = ENDING.replace("default", "other");
+        assert_eq!(check(&snapshot(&[CLASS, GATEWAY, PODS, &others])).len(), 2);
     }
 
     #[test]
