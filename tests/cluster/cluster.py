@@ -69,7 +69,7 @@ def apply(*objects, namespace=None):
 
 
 def get(kind, name, namespace=HOME):
-    return json.loads(kubectl("get", kind, name, "--namespace", namespace, "--output=json"))
+    return json.loads(kubectl("get", kind, name, "--namespace", namespace, "--output=json", "--show-managed-fields"))
 
 
 def gateway_pods():

@@ -8,4 +8,4 @@ if [ $# -eq 0 ]; then
     ./traffic-mirroring.sh
     set -- discover --pattern 'test_*.py'
 fi
-exec python3 -B -m unittest --verbose "$@"
+exec python3 -B -W ignore::ResourceWarning -m unittest --verbose "$@"

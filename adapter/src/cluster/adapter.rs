@@ -11,6 +11,7 @@ use kube::Client;
 use tokio::time::Instant;
 
 use super::acknowledge::{self, Answers, Gateways, Http, acknowledged, gateways};
+use super::doubt::Doubts;
 use super::events::Events;
 use super::hold_off::HoldOff;
 use super::kind::Kind;
@@ -31,6 +32,7 @@ pub(super) struct Adapter {
     directory: Directory,
     statuses: Statuses,
     own: Own,
+    doubts: Doubts,
     events: Events,
     metrics: Metrics,
     http: Http,
@@ -38,6 +40,8 @@ pub(super) struct Adapter {
     /// Whether every kind has been listed once. Before, a translation would lack what is there.
     has_listed: bool,
     is_ready: Arc<AtomicBool>,
+    /// Whether a translation waits for gateways in doubt.
+    is_held_up: bool,
     /// When to try again to tell the gateway of a new configuration.
     notify_at: Option<Instant>,
     leads: bool,
@@ -67,6 +71,7 @@ pub(super) enum Act {
     Told,
     Make,
     Made(Done),
+    Heard,
 }
 
 impl Adapter {
@@ -76,18 +81,21 @@ impl Adapter {
         metrics: Metrics,
         is_ready: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
+        let http = acknowledge::http();
         Ok(Self {
             directory: Directory::open(&settings.to)?,
+            doubts: Doubts::new(http.clone(), settings.gateway_admin),
             statuses: Statuses::new(client.clone()),
             own: Own::new(client.clone()),
             events: Events::new(client, settings.identity.clone()),
             settings,
             store: Store::default(),
             metrics,
-            http: acknowledge::http(),
+            http,
             hold_off: HoldOff::default(),
             has_listed: false,
             is_ready,
+            is_held_up: false,
             notify_at: None,
             leads: false,
             objects: Objects::default(),
@@ -112,6 +120,7 @@ impl Adapter {
             answers = answers => Act::Tell(answers),
             written = self.statuses.written() => Act::Settle(written),
             () = self.events.told() => Act::Told,
+            () = self.doubts.heard() => Act::Heard,
             () = until(self.own.due()), if self.leads => Act::Make,
             done = self.own.done() => Act::Made(done),
         }
@@ -125,6 +134,7 @@ impl Adapter {
             Act::Tell(answers) => self.tell(answers),
             Act::Settle(written) => self.settle(written),
             Act::Told => {}
+            Act::Heard => self.heard(),
             Act::Make => self.make(),
             Act::Made(done) => self.made(done),
         }
@@ -195,6 +205,12 @@ impl Adapter {
     fn translate(&mut self) {
         let began = Clock::now();
         self.hold_off.acted();
+        // Who takes a pod that serves for one that does not takes it from its clients.
+        self.is_held_up = !self.doubts.are_settled(&self.settings.gateway_service, self.store.snapshot());
+        if self.is_held_up {
+            return;
+        }
+        self.settings.options.serving = self.doubts.serving();
         let translation = translate(self.store.snapshot(), &self.settings.options);
         let published = match self.directory.publish(translation.files) {
             Ok(published) => published,
@@ -290,6 +306,12 @@ impl Adapter {
     fn made(&mut self, done: Done) {
         self.own.settle(done, Instant::now());
         self.make();
+    }
+
+    fn heard(&mut self) {
+        if self.is_held_up || self.settings.options.serving != self.doubts.serving() {
+            self.translate();
+        }
     }
 
     fn settle(&mut self, written: Written) {

@@ -7,6 +7,7 @@
 mod acknowledge;
 mod adapter;
 mod admin;
+mod doubt;
 mod events;
 mod hold_off;
 mod kind;

@@ -44,12 +44,12 @@ pub(super) fn ours<'a>(
     let accepted = gateways.iter_mut().filter(|gateway| gateway.fault.is_none());
     match &options.addresses {
         Addresses::Host { addresses, gateway_service } => {
-            let service = gateway_service.as_ref().map(|service| (service, Pods::behind(service, snapshot)));
+            let service = gateway_service.as_ref().map(|service| (service, Pods::behind(service, snapshot, options)));
             let pods = service.as_ref().map(|(service, pods)| (*service, pods));
             share_ports(accepted, |gateway| address::host(gateway.key, gateway.object, addresses, pods));
         }
         Addresses::Service { service_type, gateway_service } => {
-            let pods = &Pods::behind(gateway_service, snapshot);
+            let pods = &Pods::behind(gateway_service, snapshot, options);
             let (refused, service_type) = (&options.refused, *service_type);
             let services = Services { snapshot, refused, service_type, gateway_service, pods };
             isolate(accepted.collect(), &services, &mut objects);

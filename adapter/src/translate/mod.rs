@@ -35,6 +35,8 @@ pub struct Options {
     pub addresses: Addresses,
     /// The installed Gateway API, when there is a cluster that has one.
     pub bundle: Option<Bundle>,
+    /// The gateway pods that serve although they are not ready, by their own word.
+    pub serving: BTreeSet<IpAddr>,
     /// Of the objects that a translation asked for, those that could not be made so, and why.
     pub refused: BTreeMap<ObjectRef, String>,
 }
@@ -45,6 +47,7 @@ impl Default for Options {
             bind: Ipv4Addr::UNSPECIFIED.into(),
             addresses: Addresses::Host { addresses: Vec::new(), gateway_service: None },
             bundle: None,
+            serving: BTreeSet::new(),
             refused: BTreeMap::new(),
         }
     }

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use k8s_openapi::api::discovery::v1::Endpoint;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions};
 
+use super::Options;
 use super::backend::SERVICE_NAME;
 use crate::api::ObjectKey;
 use crate::snapshot::Snapshot;
@@ -19,7 +20,7 @@ pub(super) enum Family {
 }
 
 impl Pods {
-    pub(super) fn behind(service: &ObjectKey, snapshot: &Snapshot) -> Self {
+    pub(super) fn behind(service: &ObjectKey, snapshot: &Snapshot, options: &Options) -> Self {
         let slices = snapshot.slices.iter().filter(|(key, slice)| {
             let labels = slice.metadata.labels.as_ref();
             key.namespace == service.namespace
@@ -31,7 +32,11 @@ impl Pods {
             let Some(address) = endpoint.addresses.first().and_then(|address| address.parse().ok()) else { continue };
             // On its way from slice to slice, an endpoint may be in two of them.
             if is_ready(endpoint) || !pods.contains_key(&address) {
-                pods.insert(address, endpoint.clone());
+                let mut endpoint = endpoint.clone();
+                if options.serving.contains(&address) {
+                    endpoint.conditions = Some(SERVING);
+                }
+                pods.insert(address, endpoint);
             }
         }
         Self(pods)
@@ -73,3 +78,6 @@ impl Family {
 pub(super) fn is_ready(endpoint: &Endpoint) -> bool {
     endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
+
+const SERVING: EndpointConditions =
+    EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) };

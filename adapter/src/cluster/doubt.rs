@@ -1,0 +1,107 @@
+//! Gateways that serve although their pods are not ready.
+//!
+//! A pod is not ready while any of its containers starts again, and that may be the adapter alone.
+//! Kubernetes does not tell which; the gateways do, when they are asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::future::join_all;
+use http::Uri;
+use tokio::time::{Instant, timeout};
+
+use super::acknowledge::Http;
+use super::until;
+use crate::api::ObjectKey;
+use crate::snapshot::Snapshot;
+
+/// What the pods have said that are neither ready nor about to end.
+pub(super) struct Doubts {
+    http: Http,
+    /// Where gateways answer `/readyz`.
+    port: u16,
+    /// Whether each of them serves.
+    heard: BTreeMap<IpAddr, bool>,
+    asking: Option<Pin<Box<dyn Future<Output = BTreeMap<IpAddr, bool>> + Send>>>,
+    ask_at: Option<Instant>,
+}
+
+impl Doubts {
+    pub(super) fn new(http: Http, port: u16) -> Self {
+        Self { http, port, heard: BTreeMap::new(), asking: None, ask_at: None }
+    }
+
+    /// Whether all have been heard that are in doubt now. Those that have not are asked.
+    pub(super) fn are_settled(&mut self, service: &ObjectKey, snapshot: &Snapshot) -> bool {
+        let doubtful = doubtful(service, snapshot);
+        self.heard.retain(|address, _| doubtful.contains(address));
+        if doubtful.is_empty() {
+            self.asking = None;
+            self.ask_at = None;
+            return true;
+        }
+        if doubtful.iter().all(|address| self.heard.contains_key(address)) {
+            return true;
+        }
+        self.ask(doubtful);
+        false
+    }
+
+    /// Those that serve.
+    pub(super) fn serving(&self) -> BTreeSet<IpAddr> {
+        self.heard.iter().filter(|(_, serves)| **serves).map(|(address, _)| *address).collect()
+    }
+
+    /// Returns whenever the pods in doubt have been heard, again and again while there are any.
+    pub(super) async fn heard(&mut self) {
+        loop {
+            if let Some(asking) = &mut self.asking {
+                self.heard = asking.as_mut().await;
+                self.asking = None;
+                self.ask_at = Some(Instant::now() + ASK_AGAIN);
+                return;
+            }
+            until(self.ask_at).await;
+            self.ask(self.heard.keys().copied().collect());
+        }
+    }
+
+    fn ask(&mut self, doubtful: BTreeSet<IpAddr>) {
+        let (http, port) = (self.http.clone(), self.port);
+        self.ask_at = None;
+        self.asking = Some(Box::pin(async move {
+            let http = &http;
+            let answers = doubtful.into_iter().map(async |address| {
+                let serves = timeout(PATIENCE, serves(http, SocketAddr::new(address, port))).await;
+                (address, serves.unwrap_or(false))
+            });
+            join_all(answers).await.into_iter().collect()
+        }));
+    }
+}
+
+/// The pods behind a Service that it calls not ready, without those that are about to end.
+fn doubtful(service: &ObjectKey, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
+    let slices = snapshot.slices.iter().filter(|(key, slice)| {
+        let labels = slice.metadata.labels.as_ref();
+        key.namespace == service.namespace
+            && labels.and_then(|labels| labels.get("kubernetes.io/service-name")) == Some(&service.name)
+    });
+    let endpoints = slices.flat_map(|(_, slice)| &slice.endpoints).filter(|endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        conditions.is_some_and(|conditions| conditions.ready == Some(false) && conditions.terminating != Some(true))
+    });
+    endpoints.filter_map(|endpoint| endpoint.addresses.first()?.parse().ok()).collect()
+}
+
+async fn serves(http: &Http, gateway: SocketAddr) -> bool {
+    let uri: Uri = format!("http://{gateway}/readyz").parse().expect("an address makes a URI");
+    http.get(uri).await.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// How long they are waited for, and with them the translation that has to know.
+const PATIENCE: Duration = Duration::from_millis(300);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
