@@ -18,10 +18,11 @@ class Nodes(Case):
         stays = self.node_of_echo()
         leaves = min(nodes - {stays})
         with Load(address) as load:
-            self.addCleanup(kubectl, "taint", "node", leaves, f"{TAINT}-")
             kubectl("taint", "node", leaves, TAINT)
-            until("no gateway is left on it", 90, lambda: leaves not in self.every_node())
-            kubectl("taint", "node", leaves, f"{TAINT}-")
+            try:
+                until("no gateway is left on it", 90, lambda: leaves not in self.every_node())
+            finally:
+                kubectl("taint", "node", leaves, f"{TAINT}-")
             until("it has a gateway again", 60, lambda: all_ready(gateway_pods()) and leaves in self.every_node())
         print(load)
         self.assertEqual((load.failures, list(load.statuses)), ([], [200]))

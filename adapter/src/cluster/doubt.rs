@@ -18,20 +18,22 @@ use super::until;
 use crate::api::ObjectKey;
 use crate::snapshot::Snapshot;
 
+/// Of each pod, whether it serves.
+type Heard = BTreeMap<IpAddr, bool>;
+
 /// What the pods have said that are neither ready nor about to end.
 pub(super) struct Doubts {
     http: Http,
     /// Where gateways answer `/readyz`.
     port: u16,
-    /// Whether each of them serves.
-    heard: BTreeMap<IpAddr, bool>,
-    asking: Option<Pin<Box<dyn Future<Output = BTreeMap<IpAddr, bool>> + Send>>>,
+    heard: Heard,
+    asking: Option<Pin<Box<dyn Future<Output = Heard> + Send>>>,
     ask_at: Option<Instant>,
 }
 
 impl Doubts {
     pub(super) fn new(http: Http, port: u16) -> Self {
-        Self { http, port, heard: BTreeMap::new(), asking: None, ask_at: None }
+        Self { http, port, heard: Heard::new(), asking: None, ask_at: None }
     }
 
     /// Whether all have been heard that are in doubt now. Those that have not are asked.
