@@ -21,12 +21,12 @@ cluster-test: ## what can go wrong in a cluster, on that of KUBECONFIG, with Dop
 	@tests/cluster/run.sh
 
 conformance: ## the official conformance suite, on the cluster of KUBECONFIG
-	@tests/conformance/run.py
+	@tests/conformance/run.py $(CONFORMANCE_FLAGS)
 
 fuzz: setup ## documents, manifests, requests and mirrors that nobody thought of, a minute each
 	DOPPEL_FUZZ_SECONDS=$${DOPPEL_FUZZ_SECONDS:-60} cargo test --locked -p doppel-tests --test 'fuzz_*' --test mirror_property
 
-lint: format clippy deny ## the style of the code, and the rules for dependencies
+lint: format clippy deny table ## the style of the code, and the rules for dependencies
 
 format: ## whether rustfmt would change anything (cargo fmt --all does)
 	cargo fmt --all --check
@@ -38,7 +38,10 @@ deny: ## which dependencies may be used, from where, under which licences, and b
 	@cargo deny --version >/dev/null 2>&1 || { echo 'make deny needs cargo-deny: cargo install --locked cargo-deny'; exit 1; }
 	cargo deny check --hide-inclusion-graph bans licenses sources
 
+table: ## whether the README says what the conformance reports say (tests/conformance/table.py makes it so)
+	@tests/conformance/table.py --check
+
 setup: ## what building needs beside Rust: installed with apt-get, or named
 	@tests/setup.sh
 
-.PHONY: help demo test bench lint format clippy deny setup
+.PHONY: help demo test bench image cluster-test conformance lint format clippy deny table setup

@@ -6,6 +6,7 @@ with --check, tells whether that has been done.
 import pathlib
 import re
 import sys
+import textwrap
 
 HERE = pathlib.Path(__file__).resolve().parent
 README = HERE.parent.parent / "README.md"
@@ -26,13 +27,14 @@ def main(check):
 
 def section(report):
     text = report.read_text()
-    field = lambda name: re.search(rf"^{name}: (.*)$", text, re.M)[1]
+    field = lambda name: re.search(rf"^{name}: (.*)$", text, re.M)[1].strip('"')
     profiles = [Profile(part) for part in re.split(r"^- ", text.split("\nprofiles:\n")[1], flags=re.M)[1:] if "core:" in part]
     lines = [f"Gateway API {field('gatewayAPIVersion')}, {field('gatewayAPIChannel')} channel, as of {field('date')[:10]}:", ""]
     lines += ["| Profile | Core | Extended | Features beyond the core |", "| --- | --- | --- | --- |"]
     lines += [profile.row() for profile in profiles]
     for profile in profiles:
-        lines += ["", f"With {names(profile.supported)}; without {names(profile.unsupported)}."]
+        lines += ["", textwrap.fill(f"With {names(profile.supported)}.", 120)]
+        lines += ["", textwrap.fill(f"Without {names(profile.unsupported)}.", 120)]
     return "\n".join(lines) + "\n"
 
 
