@@ -183,3 +183,12 @@ async fn ready_from_the_first_document_on_until_the_drain() {
     shutdown.await.unwrap();
     assert!(TcpStream::connect(admin).await.is_err());
 }
+
+#[tokio::test]
+async fn the_end_of_what_serves_is_the_end_of_the_gateway() {
+    let fixture = Fixture::new(LISTENER);
+    let mut gateway = fixture.start().await;
+    assert!(tokio::time::timeout(Duration::from_millis(1), gateway.failed()).await.is_err());
+    gateway.serving.abort_all();
+    assert!(gateway.failed().await.to_string().starts_with("the gateway has stopped serving: "));
+}

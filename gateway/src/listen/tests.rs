@@ -303,3 +303,12 @@ async fn an_answer_arrives_though_the_request_was_not_read() {
     assert!(answer.ends_with("HTTP/1.1 /x"), "{answer}");
     upload.abort();
 }
+
+#[tokio::test]
+async fn a_socket_that_stops_by_itself_is_told() {
+    let mut fixture = Fixture::new(1);
+    fixture.listen_anywhere().await;
+    assert!(tokio::time::timeout(Duration::from_millis(1), fixture.listeners.broken()).await.is_err());
+    fixture.listeners.tasks.spawn(async { panic!("as a defect of ours would") });
+    assert!(fixture.listeners.broken().await.contains("panicked"));
+}
