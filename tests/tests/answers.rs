@@ -127,6 +127,12 @@ async fn a_request_of_grpc_is_answered_as_grpc_does() {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("content-type").as_deref(), Some("application/grpc"));
         assert_eq!(answer.header("grpc-status").as_deref(), Some(code), "{answer:?}");
+        // Not how it usually comes, but its end is known there too.
+        let mut client = world.client().await;
+        let request = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/grpc\r\n\r\n";
+        for _ in 0..2 {
+            assert_eq!(client.exchange(request).await.header("grpc-status").as_deref(), Some(code));
+        }
     }
 }
 
@@ -178,6 +184,26 @@ async fn a_request_names_one_host_or_is_400() {
     ] {
         assert_eq!(world.client().await.exchange(good).await.status, 200, "{good:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_backends_may_understand_otherwise_is_refused() {
+    let primary = Echo::start().await;
+    let world = Setup::new().backend("primary", &primary).rule("").start().await;
+    let rest = "HTTP/1.1\r\nHost: a.test\r\n";
+    for (bad, status) in [
+        (format!("GET a {rest}\r\n"), 400),
+        (format!("GET * {rest}\r\n"), 400),
+        (format!("GET  /a {rest}\r\n"), 400),
+        (format!("POST / {rest}Content-Length: 2, 2\r\n\r\nab"), 400),
+        (format!("POST / {rest}Content-Length: 2\r\nContent-Length: 2\r\n\r\nab"), 400),
+        (format!("POST / {rest}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 501),
+        (format!("POST / {rest}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 501),
+    ] {
+        let answer = world.client().await.exchange(&bad).await;
+        assert_eq!(answer.status, status, "{bad:?}: {}", answer.text());
+    }
+    assert_eq!(primary.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

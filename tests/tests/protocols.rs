@@ -403,6 +403,43 @@ async fn an_answer_that_ends_with_its_connection_is_passed_on_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_http_1_0_gets_what_it_understands() {
+    let (world, _primary) = world(|_, _| {
+        let reply = Reply { body: ReplyBody::Chunked(vec!["ab".into(), "c".into()]), ..Reply::status(200) };
+        vec![Step::ReadAll, Step::write("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"), Step::Reply(reply)]
+    })
+    .await;
+    let mut client = world.client().await;
+    let answer = client.exchange("GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n").await;
+    assert_eq!((answer.framing, answer.text().as_str()), (Framing::UntilClose, "abc"), "{answer:?}");
+    assert_eq!(answer.interim, [] as [u16; 0]);
+    let answer = world.client().await.get("/").await;
+    assert_eq!((answer.framing, answer.interim), (Framing::Chunked, vec![103]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_gets_a_path_for_a_url() {
+    let (primary, mirror) = (Echo::start().await, Echo::start().await);
+    let fields = "- {matches: [{path: {exact: /only}}], filters: [{requestRedirect: {hostname: new.test}}]}";
+    let world = Setup::mirrored(&primary, &mirror)
+        .document(&format!("route:\n  name: only\n  listeners: [http]\n  rules:\n  {fields}"))
+        .start()
+        .await;
+    // It is the path that routes are looked up by.
+    let request = "GET http://a.test/only HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    assert_eq!(world.client().await.exchange(request).await.status, 302);
+    for (n, (url, path)) in
+        [("http://a.test/b//%2e?", "/b//%2e?"), ("http://a.test", "/"), ("http://a.test?q", "/?q")].iter().enumerate()
+    {
+        let request = format!("GET {url} HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(world.client().await.exchange(request).await.status, 200);
+        for echo in [&primary, &mirror] {
+            assert_eq!(echo.ended(n + 1).await[n].target(), *path);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_cut_off_is_cut_off_for_the_client() {
     for head in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
         let (world, _primary) =

@@ -102,6 +102,7 @@ impl Answer {
         head.insert_header(CONTENT_TYPE, "application/grpc")?;
         head.insert_header("grpc-status", grpc_status(self.status))?;
         head.insert_header("grpc-message", percent_encoded(&self.why))?;
+        head.insert_header(CONTENT_LENGTH, 0)?;
         Ok((head, Bytes::new()))
     }
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::answer::Answer;
-use super::headers;
+use super::{fault, headers};
 use crate::filter;
 use crate::table::{Backend, Choice, ChoiceTarget, Filters, Request, Rule, Table};
 
@@ -33,13 +33,13 @@ const SCHEME: conf::Scheme = conf::Scheme::Http;
 /// Decides about a request that came in on the listeners of `socket`; `local` is where the client
 /// connected to.
 pub(super) fn decide(table: &Table, socket: SocketAddr, local: SocketAddr, head: &RequestHeader) -> Decision {
-    let refused = |status, why| Decision { found: None, course: Err(Answer::new(status, why)) };
-    if let Some(why) = headers::fault_of_host(head) {
-        return refused(StatusCode::BAD_REQUEST, why);
+    if let Some(answer) = fault::find(head) {
+        return Decision { found: None, course: Err(answer) };
     }
     let request = Request::of(head);
     let Some(found) = table.find(socket, &request) else {
-        return refused(StatusCode::NOT_FOUND, "no route matches this request");
+        let answer = Answer::new(StatusCode::NOT_FOUND, "no route matches this request");
+        return Decision { found: None, course: Err(answer) };
     };
     let rule = found.rule;
     let redirected = |filters: &Filters| {

@@ -1,7 +1,7 @@
 //! The headers of requests and answers that are the gateway's own business.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -10,6 +10,7 @@ use http::uri::Authority;
 use http::{HeaderMap, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::Result;
+use pingora_core::protocols::http::authority::{RawTargetAuthority, is_http_family_scheme, raw_target_authority};
 
 use crate::filter::HeaderEdit;
 
@@ -24,33 +25,23 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const OWN: [HeaderName; 8] =
     [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION];
 
-/// Why a request is to be answered with 400 by RFC 9112, 3.2: backends may take its host for another
-/// than the one that routes were looked up by.
-pub(super) fn fault_of_host(head: &RequestHeader) -> Option<&'static str> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if is_host(host.as_bytes()) => None,
-        (Some(_), None) => Some("the Host header is malformed"),
-        (Some(_), Some(_)) => Some("there is more than one Host header"),
-        (None, _) if head.version == Version::HTTP_11 => Some("there is no Host header"),
-        (None, _) => None,
+/// Turns a URL as the target, which is the form for proxies, into a path, which is the one for
+/// servers and what routes are looked up by. That `Host` says the same as the URL has been checked.
+pub(super) fn use_origin_form(head: &mut RequestHeader) -> Result<()> {
+    let RawTargetAuthority::Absolute { scheme, authority, path_and_query } = raw_target_authority(head.raw_path())
+    else {
+        return Ok(());
+    };
+    if !is_http_family_scheme(scheme) {
+        return Ok(());
     }
-}
-
-/// `uri-host [ ":" port ]`, where either may be empty: RFC 9110, 7.2.
-fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().rposition(|byte| *byte == b':') {
-        Some(colon) if !value[colon..].contains(&b']') => (&value[..colon], &value[colon + 1..]),
-        _ => (value, &[][..]),
-    };
-    let is_named = match host.strip_prefix(b"[") {
-        Some(address) => {
-            let address = address.strip_suffix(b"]").and_then(|address| str::from_utf8(address).ok());
-            address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
-        }
-        None => host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte)),
-    };
-    is_named && port.iter().all(u8::is_ascii_digit)
+    let target =
+        if path_and_query.starts_with(b"/") { path_and_query.to_vec() } else { [b"/", path_and_query].concat() };
+    if head.version == Version::HTTP_10 && !head.headers.contains_key(HOST) {
+        let host = authority.to_vec();
+        head.insert_header(HOST, host)?;
+    }
+    head.set_raw_path(&target)
 }
 
 /// Names the gateway itself to the backend where the client named nobody, as HTTP/1.0 allows: what
@@ -122,8 +113,8 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter(|name| !OWN.contains(name)).collect()
 }
 
-/// Sends the request to another host, as HTTP/1.1 says it and, where it came by HTTP/2 or in
-/// absolute form, in the target as well.
+/// Sends the request to another host, as HTTP/1.1 says it and, where it came by HTTP/2, in the
+/// target as well.
 pub(super) fn set_host(head: &mut RequestHeader, host: &str) -> Result<()> {
     if head.uri.authority().is_some() {
         let mut parts = head.uri.clone().into_parts();
@@ -135,7 +126,7 @@ pub(super) fn set_host(head: &mut RequestHeader, host: &str) -> Result<()> {
     head.insert_header(HOST, host)
 }
 
-/// Replaces path and query, and leaves an authority in the target alone.
+/// Replaces path and query, and leaves the authority of HTTP/2 alone.
 pub(super) fn set_path(head: &mut RequestHeader, path_and_query: &str) -> Result<()> {
     if head.uri.authority().is_none() {
         return head.set_raw_path(path_and_query.as_bytes());
@@ -182,16 +173,6 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
-        for good in ["", "a", "A.b-c_d.", "a:80", "a:", ":80", "192.0.2.1:80", "[::1]", "[::1]:80", "a%20b", "a,b"] {
-            assert!(is_host(good.as_bytes()), "{good:?}");
-        }
-        for bad in ["a b", "a/b", "a?b", "u@a", "a:b", "a:80:80", "[::1", "::1", "[::1]x", "[]", "a\\b", "a\u{e9}"] {
-            assert!(!is_host(bad.as_bytes()), "{bad:?}");
-        }
-    }
-
-    #[test]
     fn the_client_is_appended_and_the_scheme_replaced() {
         let mut head = head("/");
         head.append_header("x-forwarded-for", "192.0.2.1").unwrap();
@@ -228,6 +209,21 @@ mod tests {
         assert_eq!(head.headers["content-length"], "3");
         assert!(!head.headers.contains_key("transfer-encoding"));
         assert_eq!(head.headers["x-a"], "b");
+    }
+
+    #[test]
+    fn servers_get_the_form_for_servers() {
+        for (absolute, origin) in [
+            ("http://a.test/b//%2e?", "/b//%2e?"),
+            ("http://a.test", "/"),
+            ("http://a.test?q", "/?q"),
+            ("/b", "/b"),
+            ("*", "*"),
+        ] {
+            let mut head = head(absolute);
+            use_origin_form(&mut head).unwrap();
+            assert_eq!(head.raw_path(), origin.as_bytes(), "{absolute}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod copies;
 mod course;
 mod entrance;
 mod exchange;
+mod fault;
 mod headers;
 mod phases;
 mod retry;

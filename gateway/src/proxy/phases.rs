@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::EXPECT;
+use http::Version;
+use http::header::{EXPECT, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -75,6 +76,8 @@ impl ProxyHttp for Phases {
         session.set_abort_on_close(false);
         // It would end connections over a 100 as well; see `response_filter`.
         session.set_close_on_response_before_downstream_finish(false);
+        let is_old = session.req_header().version == Version::HTTP_10;
+        session.set_ignore_info_resp(is_old);
         if session.get_keepalive().is_some() {
             let idle = (!context.exchange.is_stopping()).then_some(self.settings.client_idle_timeout.as_secs());
             session.set_keepalive(idle);
@@ -88,6 +91,7 @@ impl ProxyHttp for Phases {
         let local = local.unwrap_or(context.exchange.socket);
         context.note_request(session.req_header(), client);
 
+        headers::use_origin_form(session.req_header_mut())?;
         let decision = course::decide(&context.table, context.exchange.socket, local, session.req_header());
         (context.listener, context.rule) = decision.found.unzip();
         let course = match decision.course {
@@ -217,6 +221,10 @@ impl ProxyHttp for Phases {
         }
         context.status = Some(answer.status);
         headers::remove_hop_by_hop(answer);
+        if session.req_header().version == Version::HTTP_10 {
+            // It is not understood there: the body ends with the connection.
+            answer.remove_header(&TRANSFER_ENCODING);
+        }
         if let Some(course) = &context.course {
             course.apply_to_answer(answer);
         }
