@@ -91,7 +91,6 @@ impl Course {
     ) -> pingora_core::Result<()> {
         headers::remove_nominated(head);
         headers::complete_host(head, local)?;
-        headers::say_length_once(head)?;
         let filters = [&self.rule.filters, &self.choice.filters];
         if let Some(rewrite) = filters.iter().rev().find_map(|filters| filters.rewrite.as_ref()) {
             if let Some(modifier) = &rewrite.path {

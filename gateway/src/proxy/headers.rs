@@ -84,20 +84,6 @@ pub(super) fn remove_nominated(head: &mut RequestHeader) {
     head.remove_header(&CONNECTION);
 }
 
-/// Says a length once that the client said several times, as a list or in several lines: who reads
-/// only the first form it knows would take the body for the next request (RFC 9110, 8.6). Lengths
-/// that differ have been refused before.
-pub(super) fn say_length_once(head: &mut RequestHeader) -> Result<()> {
-    let mut values = head.headers.get_all(CONTENT_LENGTH).iter();
-    let (first, is_single) = (values.next(), values.next().is_none());
-    let Some(first) = first.and_then(|value| value.to_str().ok()) else { return Ok(()) };
-    match first.split_once(',') {
-        None if is_single => Ok(()),
-        Some((length, _)) => head.insert_header(CONTENT_LENGTH, length.trim().to_owned()),
-        None => head.insert_header(CONTENT_LENGTH, first.to_owned()),
-    }
-}
-
 /// Removes what the backend said of its own connection; Pingora says what there is to say of the
 /// client's. Framing stays, whatever `Connection` names.
 pub(super) fn remove_hop_by_hop(answer: &mut ResponseHeader) {
@@ -182,21 +168,6 @@ mod tests {
         assert_eq!(head.headers["x-forwarded-for"], "192.0.2.1, 192.0.2.2, 192.0.2.3");
         assert_eq!(head.headers.get_all("x-forwarded-for").iter().count(), 1);
         assert_eq!(head.headers["x-forwarded-proto"], "http");
-    }
-
-    #[test]
-    fn a_length_is_said_once() {
-        for lengths in [&["4"][..], &["4, 4"], &["4", "4"], &["4,4", "4"]] {
-            let mut head = head("/");
-            for length in lengths {
-                head.append_header(CONTENT_LENGTH, *length).unwrap();
-            }
-            say_length_once(&mut head).unwrap();
-            assert_eq!(head.headers.get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["4"], "{lengths:?}");
-        }
-        let mut without = head("/");
-        say_length_once(&mut without).unwrap();
-        assert!(!without.headers.contains_key(CONTENT_LENGTH));
     }
 
     #[test]
