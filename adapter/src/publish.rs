@@ -1,7 +1,9 @@
 //! Documents into the directory that a gateway serves from, and word to the gateway.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use conf::{Document, Revision};
@@ -80,7 +82,8 @@ impl Directory {
                 continue;
             }
             let text = text(&documents);
-            if self.replace(&name, &text, &mut published)? {
+            let mode = if documents.iter().any(is_secret) { OWNER } else { EVERYBODY };
+            if self.replace(&name, &text, mode, &mut published)? {
                 known.insert(name, File { documents, hash: fnv1a(text.as_bytes()) });
             } else {
                 known.remove(&name);
@@ -95,14 +98,14 @@ impl Directory {
         }
         if !is_known || !published.changed.is_empty() {
             self.revision = revision(&known);
-            self.replace(REVISION_FILE, &text(&[self.revision_document()]), &mut published)?;
+            self.replace(REVISION_FILE, &text(&[self.revision_document()]), EVERYBODY, &mut published)?;
         }
         self.files = Some(known);
         Ok(published)
     }
 
     /// Whether the file is as it should be now; not if it is somebody else's.
-    fn replace(&self, name: &str, text: &str, published: &mut Published) -> Result<bool, PublishError> {
+    fn replace(&self, name: &str, text: &str, mode: u32, published: &mut Published) -> Result<bool, PublishError> {
         let path = self.path.join(name);
         let is_in_the_way = match std::fs::read_to_string(&path) {
             Ok(present) if present == text => return Ok(true),
@@ -117,7 +120,7 @@ impl Directory {
             return Ok(false);
         }
         let temporary = self.path.join(format!(".{name}{TEMPORARY}"));
-        std::fs::write(&temporary, text).map_err(at(&temporary))?;
+        write_new(&temporary, text, mode).map_err(at(&temporary))?;
         std::fs::rename(&temporary, &path).map_err(at(&path))?;
         published.changed.push(path);
         Ok(true)
@@ -165,6 +168,21 @@ pub enum NotifyError {
     Unreachable { path: PathBuf, pid: Pid, source: io::Error },
 }
 
+/// The file has its mode from the beginning. One that is left of somebody who was stopped goes first.
+fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Whether a document holds what only the gateway should read.
+fn is_secret(document: &Document) -> bool {
+    matches!(document, Document::Certificate(_))
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PublishError + use<> {
     let path = path.to_owned();
     move |source| PublishError { path, source }
@@ -189,11 +207,18 @@ fn revision(files: &BTreeMap<String, File>) -> String {
 }
 
 const MARK: &str = "# Written by doppel-adapter, which replaces and removes this file.";
+/// Who may read a file, as far as the process' mask allows it.
+const EVERYBODY: u32 = 0o644;
+const OWNER: u32 = 0o600;
 const REVISION_FILE: &str = "revision.yaml";
 const TEMPORARY: &str = ".doppel-tmp";
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use conf::Kind;
+
     use super::*;
 
     fn documents(endpoint: &str) -> Vec<Document> {
@@ -284,6 +309,26 @@ mod tests {
         assert_eq!(names(&published.changed), [".old.yaml.doppel-tmp", "revision.yaml"]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
         assert_eq!(std::fs::read_to_string(folder.path().join("backend.yaml")).unwrap(), "backend: {name: mine}\n");
+    }
+
+    #[test]
+    fn files_with_private_keys_are_for_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut directory = Directory::open(folder.path()).unwrap();
+        let example = conf::parse(include_str!("../../conf/examples/tls.yaml")).documents;
+        let certificates = example.into_iter().map(|(_, document)| document);
+        let certificates: Vec<_> = certificates.filter(|document| document.key().kind == Kind::Certificate).collect();
+        assert!(!certificates.is_empty());
+        let files = BTreeMap::from([
+            ("backend.yaml".to_owned(), documents("10.0.0.1:80")),
+            ("certificate.yaml".to_owned(), certificates),
+        ]);
+        // What is left of somebody who was stopped does not lend its mode.
+        std::fs::write(folder.path().join(".certificate.yaml.doppel-tmp"), "").unwrap();
+        directory.publish(files).unwrap();
+        let mode = |name| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o077;
+        assert_eq!(mode("certificate.yaml"), 0);
+        assert_ne!(mode("backend.yaml"), 0);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use http::{HeaderName, StatusCode};
 
 use crate::{
-    Document, Filter, Key, Kind, Match, PathMatch, PathModifier, Problem, Retry, Route, Rule, Target, WeightedBackend,
-    nearest,
+    Document, Filter, Key, Kind, Listener, Match, Name, PathMatch, PathModifier, Problem, Retry, Route, Rule, Target,
+    WeightedBackend, nearest,
 };
 
 /// Everything that is wrong with a document, each with the field it concerns. Such a document is
@@ -15,7 +15,8 @@ pub fn problems(document: &Document) -> Vec<String> {
     let mut found = Found::default();
     match document {
         Document::Route(route) => found.route(route),
-        Document::Listener(_) | Document::Backend(_) | Document::Revision(_) => {}
+        Document::Listener(listener) => found.listener(listener),
+        Document::Backend(_) | Document::Certificate(_) | Document::Revision(_) => {}
     }
     found.0
 }
@@ -24,7 +25,8 @@ pub fn problems(document: &Document) -> Vec<String> {
 const MAX_HINTS: usize = 100;
 
 /// References to documents that are not there. The documents that hold them are served all the
-/// same: requests that follow such a reference get 500, such a mirror is skipped.
+/// same: requests that follow such a reference get 500, such a mirror is skipped, and a listener
+/// that has none of its certificates refuses its clients' handshakes.
 pub fn dangling<'a>(documents: impl IntoIterator<Item = &'a Document> + Clone) -> Vec<Problem> {
     let keys: Vec<Key> = documents.clone().into_iter().map(Document::key).collect();
     let known: HashSet<&Key> = keys.iter().collect();
@@ -48,7 +50,16 @@ pub fn dangling<'a>(documents: impl IntoIterator<Item = &'a Document> + Clone) -
 /// Every reference of a document to another, with the field that holds it.
 pub fn references(document: &Document) -> Vec<(String, Key)> {
     let mut found = Vec::new();
-    let Document::Route(route) = document else { return found };
+    let route = match document {
+        Document::Route(route) => route,
+        Document::Listener(Listener { tls: Some(tls), .. }) => {
+            let certificate = |(i, name): (usize, &Name)| {
+                (format!("tls.certificates[{i}]"), Key { kind: Kind::Certificate, name: name.clone() })
+            };
+            return tls.certificates.iter().enumerate().map(certificate).collect();
+        }
+        _ => return found,
+    };
     for (i, name) in route.listeners.iter().enumerate() {
         found.push((format!("listeners[{i}]"), Key { kind: Kind::Listener, name: name.clone() }));
     }
@@ -82,6 +93,12 @@ struct Found(Vec<String>);
 impl Found {
     fn add(&mut self, field: &str, message: impl std::fmt::Display) {
         self.0.push(format!("{field}: {message}"));
+    }
+
+    fn listener(&mut self, listener: &Listener) {
+        if listener.tls.as_ref().is_some_and(|tls| tls.certificates.is_empty()) {
+            self.add("tls.certificates", "a listener with TLS needs a certificate; name at least one");
+        }
     }
 
     fn route(&mut self, route: &Route) {

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, Listener, Name, Route};
+use crate::{Backend, Certificate, Listener, Name, Route};
 
 /// One document of the configuration. Documents are independent: each is replaced, kept or refused
 /// as a whole, and may stand in any file and order.
@@ -11,6 +11,7 @@ pub enum Document {
     Listener(Listener),
     Route(Route),
     Backend(Backend),
+    Certificate(Certificate),
     Revision(Revision),
 }
 
@@ -35,17 +36,19 @@ pub enum Kind {
     Listener,
     Route,
     Backend,
+    Certificate,
     Revision,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Listener, Self::Route, Self::Backend, Self::Revision];
+    pub const ALL: [Self; 5] = [Self::Listener, Self::Route, Self::Backend, Self::Certificate, Self::Revision];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Listener => "listener",
             Self::Route => "route",
             Self::Backend => "backend",
+            Self::Certificate => "certificate",
             Self::Revision => "revision",
         }
     }
@@ -57,6 +60,7 @@ impl Document {
             Self::Listener(listener) => (Kind::Listener, &listener.name),
             Self::Route(route) => (Kind::Route, &route.name),
             Self::Backend(backend) => (Kind::Backend, &backend.name),
+            Self::Certificate(certificate) => (Kind::Certificate, &certificate.name),
             Self::Revision(revision) => (Kind::Revision, &revision.name),
         };
         Key { kind, name: name.clone() }

@@ -5,6 +5,7 @@
 //! does no IO: text goes in, values come out, and a value that exists is valid.
 
 mod backend;
+mod certificate;
 mod check;
 mod document;
 mod filter;
@@ -17,10 +18,11 @@ mod text;
 mod value;
 
 pub use backend::{Backend, Protocol, Target};
+pub use certificate::{Certificate, CertificateError};
 pub use check::{dangling, problems, references};
 pub use document::{Document, Key, Kind, Revision};
 pub use filter::{Filter, Header, HeaderModifier, Mirror, PathModifier, Redirect, RedirectStatus, Rewrite, Scheme};
-pub use listener::Listener;
+pub use listener::{Listener, Tls};
 pub use matches::{HeaderMatch, Match, MethodMatch, PathMatch, QueryMatch, StringMatch};
 pub use problem::{Location, Problem};
 pub use route::{Retry, Route, Rule, Timeouts, WeightedBackend};

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hostname, Name};
+use crate::{Hostname, Name, Scheme};
 
 /// A socket that the gateway accepts requests on, or a share of one: listeners with the same
 /// address serve it together and are told apart by hostname, the most specific first.
@@ -15,12 +15,31 @@ pub struct Listener {
     /// Only requests for these hosts; without it, for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<Hostname>,
+    /// Only connections with TLS, which this listener terminates; without it, only plain ones.
+    /// Listeners of both sorts may have the same address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// The port that clients use, for redirects, where it is not that of `address`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_port: Option<u16>,
 }
 
+/// How a listener proves to its clients who it is. The hostname of the listener decides which
+/// clients it speaks to, not the names in its certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tls {
+    /// Certificate documents. Each client is shown the first whose signatures it can check: with one
+    /// of RSA and one of ECDSA, old clients and new ones are served.
+    pub certificates: Vec<Name>,
+}
+
 impl Listener {
+    /// What the URLs of its clients begin with.
+    pub fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
     /// The port that clients use.
     pub fn client_port(&self) -> u16 {
         self.public_port.unwrap_or(self.address.port())

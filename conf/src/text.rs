@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Error;
 
 use crate::{
-    Backend, Document, Key, Kind, Listener, Location, Name, Problem, Revision, Route, as_text, check, nearest,
+    Backend, Certificate, Document, Key, Kind, Listener, Location, Name, Problem, Revision, Route, as_text, check,
+    nearest,
 };
 
 /// What a text holds: every document that can be used, and everything that cannot.
@@ -65,6 +66,8 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<Backend>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<Certificate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<Revision>,
 }
 
@@ -75,6 +78,7 @@ impl From<&Document> for Written {
             Document::Listener(listener) => written.listener = Some(listener),
             Document::Route(route) => written.route = Some(route),
             Document::Backend(backend) => written.backend = Some(backend),
+            Document::Certificate(certificate) => written.certificate = Some(certificate),
             Document::Revision(revision) => written.revision = Some(revision),
         }
         written
@@ -83,11 +87,12 @@ impl From<&Document> for Written {
 
 impl Written {
     fn into_document(self) -> Result<Document, String> {
-        let Self { version: Version, listener, route, backend, revision } = self;
+        let Self { version: Version, listener, route, backend, certificate, revision } = self;
         let mut found = [
             listener.map(Document::Listener),
             route.map(Document::Route),
             backend.map(Document::Backend),
+            certificate.map(Document::Certificate),
             revision.map(Document::Revision),
         ]
         .into_iter()
@@ -145,11 +150,11 @@ fn parse_one(text: &str) -> Result<Document, Problem> {
 
 fn problem(text: &str, error: &Error) -> Problem {
     let location = error.location().map(|at| Location { line: at.line(), column: at.column() });
-    Problem { location, document: named(text), message: message(error) }
+    Problem { location, document: named(text), message: message(error, kind(text)) }
 }
 
 /// What is wrong, without where, which [`Problem`] says.
-fn message(error: &Error) -> String {
+fn message(error: &Error, kind: Option<Kind>) -> String {
     let unknown = |what: &str, name: &str, expected: &[&str]| {
         let hint = match nearest(name, expected.iter().copied()) {
             Some(near) => format!("is {near} meant?"),
@@ -157,12 +162,21 @@ fn message(error: &Error) -> String {
         };
         format!("unknown {what} {name}; {hint}")
     };
+    // The library's messages may quote what they found, which may be a private key.
+    let is_secret = kind == Some(Kind::Certificate);
     match error.without_snippet() {
-        Error::SerdeUnknownField { field, expected, .. } => unknown("field", field, expected),
+        Error::SerdeUnknownField { field, expected, .. } if !is_secret || field.len() <= LONGEST_SLIP => {
+            unknown("field", field, expected)
+        }
+        ours @ (Error::Message { .. } | Error::SerdeMissingField { .. }) => strip_location(&ours.to_string()),
+        _ if is_secret => "a certificate has a name, a chain and a key, each a text".to_owned(),
         Error::SerdeUnknownVariant { variant, expected, .. } => unknown("value", variant, expected),
         other => strip_location(&other.to_string()),
     }
 }
+
+/// A longer word is no misspelt field of a certificate; lines of PEM are longer.
+const LONGEST_SLIP: usize = 40;
 
 /// The library ends its messages with the place; ours begin with it.
 fn strip_location(message: &str) -> String {
@@ -173,14 +187,21 @@ fn strip_location(message: &str) -> String {
 /// Which document a text that cannot be read may be, so that its last good version is kept and the
 /// reader finds it: its first key and the first `name` below it.
 fn named(text: &str) -> Option<Key> {
-    let mut lines = text.lines();
-    let kind = lines.by_ref().find_map(|line| {
-        let word = line.strip_suffix(':').unwrap_or_else(|| line.split(':').next().unwrap_or_default());
-        Kind::ALL.into_iter().find(|kind| kind.as_str() == word)
-    })?;
+    let kind = kind(text)?;
+    let mut lines = text.lines().skip_while(|line| kind_of(line) != Some(kind)).skip(1);
     let name = lines.find_map(|line| line.trim_start().strip_prefix("name:"))?;
     let name: Name = name.split(" #").next()?.trim().trim_matches(['"', '\'']).parse().ok()?;
     Some(Key { kind, name })
+}
+
+fn kind(text: &str) -> Option<Kind> {
+    text.lines().find_map(kind_of)
+}
+
+/// The kind of the document, where the line is its first.
+fn kind_of(line: &str) -> Option<Kind> {
+    let word = line.split(':').next().unwrap_or_default();
+    Kind::ALL.into_iter().find(|kind| kind.as_str() == word)
 }
 
 /// The parts between separators, each with the number of its first line.
@@ -239,7 +260,7 @@ mod tests {
         );
         check(
             "version: v1\n",
-            &["1:1: the document is empty; it should hold one of listener, route, backend, revision"],
+            &["1:1: the document is empty; it should hold one of listener, route, backend, certificate, revision"],
         );
         check("backend:\n  name: a\n  protocol: h2\n", &["3:13: backend a: unknown value h2; is h2c meant?"]);
         check("listener:\n  name: a\n  address: localhost:80\n", &["3:12: listener a: invalid socket address syntax"]);
@@ -291,5 +312,25 @@ mod tests {
             &route("  - backends: [{backend: b, invalid: x}]\n"),
             &["5:16: route r: backend and invalid exclude each other"],
         );
+    }
+
+    /// Wherever a private key stands by mistake, no message repeats it.
+    #[test]
+    fn what_cannot_be_read_as_a_certificate_is_not_quoted() {
+        let key = "-----BEGIN PRIVATE KEY-----SECRETSECRETSECRET";
+        for text in [
+            "certificate: KEY\n",
+            "certificate: [KEY]\n",
+            "certificate:\n  name: a\n  chain: [KEY]\n  key: x\n",
+            "certificate:\n  name: a\n  chain: x\n  key: {KEY: KEY}\n",
+            "certificate:\n  name: a\n  chain: x\n  key: !!int KEY\n",
+            "certificate:\n  name: a\n  chain: x\n  key: KEY\n",
+            "certificate:\n  name: a\n  chain: x\n  key: |\n  KEY\n",
+            "certificate:\n  name: a\n  chain: x\n  key: *KEY\n",
+            "certificate:\n  chain: x\n  KEY: x\n",
+        ] {
+            let problems = problems(&text.replace("KEY", key));
+            assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.contains("SECRET")), "{problems:?}");
+        }
     }
 }

@@ -31,6 +31,7 @@ use crate::report::Status;
 pub use crate::source::Problem;
 use crate::source::Source;
 use crate::table::Compiler;
+use crate::tls::Acceptor;
 
 /// What a gateway runs on.
 #[derive(Clone, Debug)]
@@ -108,7 +109,8 @@ impl Gateway {
             program.open_connections.clone(),
             program.refused_connections.clone(),
         );
-        let listeners = Listeners::new(connections, move |socket, h2c| server.entrance(socket, h2c));
+        let tls = Acceptor::new(table.clone(), program.clone());
+        let listeners = Listeners::new(connections, Some(tls), move |arrival| server.entrance(arrival));
         let loader = Loader::new(Source::new(settings.config), Compiler::new(mirrors.clone(), metrics));
         let reloader = Reloader::start(loader, table, listeners, status.clone(), program).await?;
 
@@ -192,7 +194,8 @@ async fn listen_for_admin(
     let open = IntGauge::new("open", "Never registered.").expect("the name is a constant");
     let refused = IntCounter::new("refused", "Never registered.").expect("the name is a constant");
     let admin = Arc::new(HttpServer::new_app(admin));
-    let mut listeners = Listeners::new(Connections::new(ADMIN_CONNECTIONS, open, refused), move |_, _| admin.clone());
+    let mut listeners =
+        Listeners::new(Connections::new(ADMIN_CONNECTIONS, open, refused), None, move |_| admin.clone());
     let wanted = BTreeSet::from([address]);
     listeners.bind(&wanted);
     listeners.settle(&wanted).await;

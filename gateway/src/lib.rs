@@ -17,3 +17,4 @@ mod listen;
 mod reload;
 mod report;
 mod source;
+mod tls;

@@ -5,13 +5,13 @@ use log::LevelFilter;
 
 /// Logs to the standard error, what RUST_LOG says or else `level`.
 ///
-/// Pingora tells of clients and backends that misbehave, each time, as errors. Operators have the
+/// Pingora and rustls tell of clients and backends that misbehave, each time, as errors. Operators have the
 /// access log and the metrics for that; who looks for the cause asks for `debug` or names it in
 /// RUST_LOG.
 pub(crate) fn start(level: LevelFilter) {
     let filter = match level {
         LevelFilter::Debug | LevelFilter::Trace => level.to_string(),
-        _ => format!("{level},pingora=off,pingora_core=off,pingora_proxy=off"),
+        _ => format!("{level},pingora=off,pingora_core=off,pingora_proxy=off,rustls=off"),
     };
     Builder::from_env(Env::default().default_filter_or(filter)).init();
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::StatusCode;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
-pub(crate) use program::{Program, Reload};
+pub(crate) use program::{Handshake, Program, Reload};
 
 /// The registry that all parts of one gateway register with, and that `/metrics` shows. Each
 /// gateway has its own, so that several can run in one process.

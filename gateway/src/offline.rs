@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
-use conf::{Document, Kind, Name};
+use conf::{Document, Kind, Name, Scheme};
 use http::request::Parts;
 
 use crate::metrics::Metrics;
@@ -45,18 +45,27 @@ impl Offline {
     /// Which rule answers a request and why, on the socket of a listener; without one, on those
     /// with the port of the request's URL, or else on all.
     pub fn explain(&self, listener: Option<&Name>, request: &Parts) -> anyhow::Result<String> {
-        let sockets = self.sockets(listener, request)?;
+        let scheme = match request.uri.scheme_str() {
+            Some("https") => Scheme::Https,
+            _ => Scheme::Http,
+        };
+        let sockets = self.sockets(listener, scheme, request)?;
         let request = Request::of(request);
         let mut told = String::new();
         for socket in sockets {
-            let explanation = self.0.table().explain(socket, &request);
+            let explanation = self.0.table().explain(socket, scheme, &request);
             // Writing to a String does not fail.
             let _ = writeln!(told, "on {socket}:\n{explanation}");
         }
         Ok(told)
     }
 
-    fn sockets(&self, listener: Option<&Name>, request: &Parts) -> anyhow::Result<BTreeSet<SocketAddr>> {
+    fn sockets(
+        &self,
+        listener: Option<&Name>,
+        scheme: Scheme,
+        request: &Parts,
+    ) -> anyhow::Result<BTreeSet<SocketAddr>> {
         let sockets: BTreeSet<_> = self.0.table().addresses().collect();
         ensure!(!sockets.is_empty(), "the configuration has no listener");
         if let Some(name) = listener {
@@ -68,7 +77,7 @@ impl Offline {
             };
             return Ok([address].into());
         }
-        let port = request.uri.port_u16().unwrap_or(80);
+        let port = request.uri.port_u16().unwrap_or(scheme.well_known_port());
         let of_port: BTreeSet<_> = sockets.iter().filter(|socket| socket.port() == port).copied().collect();
         Ok(if of_port.is_empty() { sockets } else { of_port })
     }

@@ -42,7 +42,7 @@ fn found(table: &Table, socket: &str, method: &str, uri: &str, headers: &[(&str,
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
     let socket: SocketAddr = socket.parse().unwrap();
-    let found = table.find(socket, &Request::of(&parts))?;
+    let found = table.find(socket, &Request::of(&parts)).ok()?;
     Some(format!("{}[{}]", found.rule.route, found.rule.index))
 }
 

@@ -100,7 +100,7 @@ fn table() -> Arc<Table> {
 
 /// All that the request path asks of the table.
 fn endpoint(table: &Table, parts: &Parts) -> Option<SocketAddr> {
-    let found = table.find(([127, 0, 0, 1], 80).into(), &Request::of(parts))?;
+    let found = table.find(SocketAddr::from(([127, 0, 0, 1], 80)), &Request::of(parts)).ok()?;
     found.rule.draw();
     match &found.rule.backends.choose()?.target {
         ChoiceTarget::Backend(id) => table.backend(*id).next_endpoint(),

@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use crate::stream::Stream;
 
 /// The start line and the headers, to and including the empty line.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -97,27 +98,29 @@ pub enum Framing {
 
 /// A connection, and what was read from it ahead of need.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     buffer: BytesMut,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).expect("a connected socket has this option");
+    pub(crate) fn new(stream: impl Into<Stream>) -> Self {
+        let stream = stream.into();
+        stream.socket().set_nodelay(true).expect("a connected socket has this option");
         Self { stream, buffer: BytesMut::new() }
     }
 
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     /// Ends the connection with RST instead of FIN.
     pub(crate) fn reset(self) {
-        self.stream.set_zero_linger().expect("a connected socket has this option");
+        self.stream.socket().set_zero_linger().expect("a connected socket has this option");
     }
 
     /// The next head; nothing if the peer ended the connection before its first byte.

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use conf::{Backend, Name, Protocol, nearest};
 use k8s_openapi::api::core::v1::ServicePort;
 
+use super::grant::{self, Referrer};
 use super::name;
 use super::pods::is_ready;
 use crate::api::http_route::BackendRef;
-use crate::api::{EndpointSlice, GROUP, ObjectKey, Service};
+use crate::api::{EndpointSlice, ObjectKey, ObjectRef, Service};
 use crate::snapshot::Snapshot;
 use crate::status::Fault;
 
@@ -18,13 +19,6 @@ pub(super) struct Backends<'a> {
     snapshot: &'a Snapshot,
     slices: BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>,
     found: BTreeMap<Name, (ObjectKey, Backend)>,
-}
-
-/// Who refers to a backend, as ReferenceGrants name it.
-#[derive(Clone, Copy)]
-pub(super) struct Referrer<'r> {
-    pub(super) kind: &'static str,
-    pub(super) namespace: &'r str,
 }
 
 impl<'a> Backends<'a> {
@@ -50,13 +44,7 @@ impl<'a> Backends<'a> {
         }
         let namespace = reference.namespace.as_deref().unwrap_or(referrer.namespace);
         let key = ObjectKey::new(namespace, &reference.name);
-        if namespace != referrer.namespace && !self.is_granted(referrer, &key) {
-            let message = format!(
-                "{} objects of namespace {} may not refer to Service {key}; a ReferenceGrant in namespace {namespace} would permit it",
-                referrer.kind, referrer.namespace
-            );
-            return Err(Fault::new("RefNotPermitted", message));
-        }
+        grant::permit(self.snapshot, referrer, &ObjectRef::new("Service", &key))?;
         let service = self.service(&key)?;
         let (number, port) = port(&key, service, reference.port)?;
         let protocol = protocol(&key, port)?;
@@ -72,21 +60,6 @@ impl<'a> Backends<'a> {
     /// The backend of a name that was resolved, and the Service it comes from.
     pub(super) fn found(&self, name: &Name) -> Option<&(ObjectKey, Backend)> {
         self.found.get(name)
-    }
-
-    fn is_granted(&self, referrer: Referrer<'_>, service: &ObjectKey) -> bool {
-        let grants = self.snapshot.grants.iter().filter(|(key, _)| key.namespace == service.namespace);
-        grants.into_iter().any(|(_, grant)| {
-            let is_from =
-                grant.spec.from.iter().any(|from| {
-                    from.group == GROUP && from.kind == referrer.kind && from.namespace == referrer.namespace
-                });
-            let is_to = grant.spec.to.iter().any(|to| {
-                let names = to.name.as_deref().filter(|name| !name.is_empty());
-                to.group.is_empty() && to.kind == "Service" && names.is_none_or(|name| name == service.name)
-            });
-            is_from && is_to
-        })
     }
 
     fn service(&self, key: &ObjectKey) -> Result<&'a Service, Fault> {

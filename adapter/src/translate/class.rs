@@ -82,10 +82,11 @@ fn version_fault(version: &str) -> Option<Fault> {
 const KNOWN_MINORS: std::ops::RangeInclusive<u32> = 1..=6;
 
 /// What works, by the names that the conformance suite has for it, sorted as the API demands.
-const FEATURES: [&str; 32] = [
+const FEATURES: [&str; 33] = [
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayInfrastructurePropagation",
     "GatewayPort8080",
     "GatewayStaticAddresses",

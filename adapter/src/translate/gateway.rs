@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use conf::Document;
 
 use super::address::{self, Addresses, Reach};
+use super::certificate::Certificates;
 use super::class::Class;
 use super::listener::{self, Listener};
 use super::pods::Pods;
@@ -29,6 +30,7 @@ pub(super) struct Gateway<'a> {
 pub(super) fn ours<'a>(
     snapshot: &'a Snapshot,
     classes: &BTreeMap<&str, Class<'_>>,
+    certificates: &mut Certificates<'_>,
     options: &Options,
 ) -> (BTreeMap<&'a ObjectKey, Gateway<'a>>, Objects) {
     let mut gateways: Vec<_> = snapshot
@@ -36,7 +38,7 @@ pub(super) fn ours<'a>(
         .iter()
         .filter_map(|(key, object)| {
             let class = classes.get(object.spec.gateway_class_name.as_str())?;
-            Some(Gateway::new(key, object, class))
+            Some(Gateway::new(key, object, class, certificates))
         })
         .collect();
     gateways.sort_by_cached_key(|gateway| name::order(&gateway.object.metadata, gateway.key));
@@ -98,11 +100,16 @@ fn settled(snapshot: &Snapshot, ours: &[Gateway<'_>]) -> BTreeSet<ObjectKey> {
 }
 
 impl<'a> Gateway<'a> {
-    fn new(key: &'a ObjectKey, object: &'a api::Gateway, class: &Class<'_>) -> Self {
+    fn new(
+        key: &'a ObjectKey,
+        object: &'a api::Gateway,
+        class: &Class<'_>,
+        certificates: &mut Certificates<'_>,
+    ) -> Self {
         Self {
             key,
             object,
-            listeners: listener::listeners(key, &object.spec.listeners),
+            listeners: listener::listeners(key, &object.spec, certificates),
             fault: class_fault(key, object, class)
                 .or_else(|| parameters_fault(key, object))
                 .or_else(|| address_type_fault(key, object)),
@@ -131,6 +138,7 @@ impl<'a> Gateway<'a> {
                     name: listener.name.clone(),
                     address: SocketAddr::new(bind, target),
                     hostname: listener.hostname.clone(),
+                    tls: listener.tls(),
                     public_port: (target != port).then_some(port),
                 }))
             })

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use conf::{Hostname, Name};
+use conf::{Hostname, Name, Tls};
 
+use super::certificate::Certificates;
+use super::https::{self, HTTPS};
 use super::{name, target};
-use crate::api::gateways::GatewayListeners;
+use crate::api::gateways::{GatewayListeners, GatewaySpec, GatewayTlsFrontend};
 use crate::api::{GROUP, ObjectKey};
 use crate::status::{Condition, Fault, ListenerStatus, RouteKind, Truth};
 
@@ -17,10 +19,14 @@ pub(super) struct Listener<'a> {
     pub(super) target: Option<u16>,
     /// The kinds of routes that may attach; none where nothing can be served.
     pub(super) kinds: Vec<RouteKind>,
+    /// Those of its certificates that can be used; only with HTTPS.
+    certificates: Vec<Name>,
     /// Why it is not accepted.
     pub(super) fault: Option<Fault>,
     /// Other listeners of the same Gateway that it clashes with: then none of them is served.
     conflict: Option<Fault>,
+    /// Other listeners of the same Gateway that clients may take for this one.
+    overlap: Option<String>,
     /// What it refers to and cannot have.
     pub(super) unresolved: Option<Fault>,
     /// The routes accepted by it.
@@ -28,10 +34,18 @@ pub(super) struct Listener<'a> {
 }
 
 /// The listeners of a Gateway, each looked at alone and then beside the others.
-pub(super) fn listeners<'a>(gateway: &ObjectKey, specs: &'a [GatewayListeners]) -> Vec<Listener<'a>> {
-    let mut listeners: Vec<_> = specs.iter().map(|spec| Listener::new(gateway, spec)).collect();
-    for listener in &mut listeners {
-        listener.conflict = conflict(listener.spec, specs);
+pub(super) fn listeners<'a>(
+    gateway: &ObjectKey,
+    spec: &'a GatewaySpec,
+    certificates: &mut Certificates<'_>,
+) -> Vec<Listener<'a>> {
+    let frontend = spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref());
+    let new = |listener: &'a GatewayListeners| Listener::new(gateway, listener, frontend, certificates);
+    let mut listeners: Vec<_> = spec.listeners.iter().map(new).collect();
+    let overlaps: Vec<_> = listeners.iter().map(|listener| https::overlap(listener, &listeners)).collect();
+    for (listener, overlap) in listeners.iter_mut().zip(overlaps) {
+        listener.overlap = overlap;
+        listener.conflict = conflict(listener.spec, &spec.listeners);
         if let Some(conflict) = &listener.conflict {
             listener.fault.get_or_insert_with(|| conflict.clone());
         }
@@ -40,28 +54,44 @@ pub(super) fn listeners<'a>(gateway: &ObjectKey, specs: &'a [GatewayListeners]) 
 }
 
 impl<'a> Listener<'a> {
-    fn new(gateway: &ObjectKey, spec: &'a GatewayListeners) -> Self {
+    fn new(
+        gateway: &ObjectKey,
+        spec: &'a GatewayListeners,
+        frontend: Option<&GatewayTlsFrontend>,
+        certificates: &mut Certificates<'_>,
+    ) -> Self {
         let (hostname, fault) = match hostname(spec) {
-            Ok(hostname) => (hostname, protocol_fault(spec)),
+            Ok(hostname) => (hostname, protocol_fault(spec).or_else(|| https::fault(spec, frontend))),
             Err(fault) => (None, Some(fault)),
         };
-        let (kinds, unresolved) = kinds(spec);
+        let (kinds, vain) = kinds(spec);
+        let (certificates, missing) = match spec.protocol.as_str() {
+            HTTPS => https::certificates(spec, &gateway.namespace, certificates),
+            _ => (Vec::new(), None),
+        };
         Self {
             spec,
             name: name::listener(gateway, &spec.name),
             hostname,
             target: None,
             kinds,
+            certificates,
             fault,
             conflict: None,
-            unresolved,
+            overlap: None,
+            unresolved: both(missing, vain),
             attached: BTreeSet::new(),
         }
     }
 
     /// Whether requests can be served on it, as far as it alone is concerned.
     pub(super) fn is_usable(&self) -> bool {
-        self.fault.is_none() && !self.kinds.is_empty()
+        let has_certificate = self.spec.protocol != HTTPS || !self.certificates.is_empty();
+        self.fault.is_none() && !self.kinds.is_empty() && has_certificate
+    }
+
+    pub(super) fn tls(&self) -> Option<Tls> {
+        (self.spec.protocol == HTTPS).then(|| Tls { certificates: self.certificates.clone() })
     }
 
     /// Takes its port for its Gateway, unless an older Gateway has it.
@@ -104,9 +134,9 @@ impl<'a> Listener<'a> {
     /// `obstacle` is why nothing of its Gateway is served.
     pub(super) fn status(&self, generation: Option<i64>, obstacle: Option<&Fault>) -> ListenerStatus {
         let name = &self.spec.name;
-        let programmed = obstacle.or(self.fault.as_ref()).or(match self.kinds.is_empty() {
-            true => self.unresolved.as_ref(),
-            false => None,
+        let programmed = obstacle.or(self.fault.as_ref()).or(match self.is_usable() {
+            true => None,
+            false => self.unresolved.as_ref(),
         });
         let programmed = programmed.map(|fault| Fault::new("Invalid", fault.message.clone()));
         let port = self.spec.port;
@@ -114,26 +144,46 @@ impl<'a> Listener<'a> {
             name: name.clone(),
             supported_kinds: self.kinds.clone(),
             attached_routes: self.attached.len(),
-            conditions: vec![
-                Condition::unless(self.fault.as_ref(), "Accepted", generation, format!("listener {name} is valid")),
-                self.conflicted(generation),
-                Condition::unless(
+            conditions: [
+                Some(Condition::unless(
+                    self.fault.as_ref(),
+                    "Accepted",
+                    generation,
+                    format!("listener {name} is valid"),
+                )),
+                Some(self.conflicted(generation)),
+                self.overlapping(generation),
+                Some(Condition::unless(
                     programmed.as_ref(),
                     "Programmed",
                     generation,
                     format!("listener {name} is configured on port {port}"),
-                ),
-                Condition::unless(
+                )),
+                Some(Condition::unless(
                     self.unresolved.as_ref(),
                     "ResolvedRefs",
                     generation,
                     format!("everything that listener {name} refers to is there"),
-                ),
-            ],
+                )),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         }
     }
 
-    /// The one condition that is better false.
+    /// Better absent: "this is a negative polarity condition and MUST NOT be set when it is False".
+    fn overlapping(&self, generation: Option<i64>) -> Option<Condition> {
+        Some(Condition {
+            kind: "OverlappingTLSConfig",
+            status: Truth::True,
+            reason: "OverlappingHostnames",
+            message: self.overlap.clone()?,
+            observed_generation: generation,
+        })
+    }
+
+    /// Better false.
     fn conflicted(&self, generation: Option<i64>) -> Condition {
         let (status, reason, message) = match &self.conflict {
             Some(fault) => (Truth::True, fault.reason, fault.message.clone()),
@@ -153,18 +203,26 @@ fn hostname(spec: &GatewayListeners) -> Result<Option<Hostname>, Fault> {
 
 fn protocol_fault(spec: &GatewayListeners) -> Option<Fault> {
     let (name, protocol) = (&spec.name, &spec.protocol);
-    (protocol != "HTTP").then(|| {
+    (![HTTP, HTTPS].contains(&protocol.as_str())).then(|| {
         Fault::new(
             "UnsupportedProtocol",
-            format!("listener {name}: protocol {protocol} is not supported by this controller; use HTTP"),
+            format!("listener {name}: protocol {protocol} is not supported by this controller; use {HTTP} or {HTTPS}"),
         )
     })
+}
+
+/// One condition tells of both, with the reason of the first.
+fn both(first: Option<Fault>, second: Option<Fault>) -> Option<Fault> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(Fault::new(first.reason, format!("{}; {}", first.message, second.message))),
+        (first, second) => first.or(second),
+    }
 }
 
 /// The kinds that the protocol can serve and the listener allows; and those it allows in vain.
 fn kinds(spec: &GatewayListeners) -> (Vec<RouteKind>, Option<Fault>) {
     let servable: &[RouteKind] = match spec.protocol.as_str() {
-        "HTTP" => &[HTTP_ROUTE],
+        HTTP | HTTPS => &[HTTP_ROUTE],
         _ => &[],
     };
     let allowed = spec.allowed_routes.as_ref().and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
@@ -197,6 +255,7 @@ fn kinds(spec: &GatewayListeners) -> (Vec<RouteKind>, Option<Fault>) {
     (kinds, fault)
 }
 
+const HTTP: &str = "HTTP";
 const HTTP_ROUTE: RouteKind = RouteKind { group: GROUP, kind: "HTTPRoute" };
 
 /// Listeners of one Gateway on one port must speak protocols that can be told apart from the first

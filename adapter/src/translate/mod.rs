@@ -3,9 +3,12 @@
 mod address;
 mod attach;
 mod backend;
+mod certificate;
 mod class;
 mod filter;
 mod gateway;
+mod grant;
+mod https;
 mod listener;
 mod name;
 mod pods;
@@ -17,10 +20,11 @@ mod target;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use conf::{Document, Key, Kind};
+use conf::{Document, Kind, Name};
 
 pub use self::address::{Addresses, ServiceType, UnknownServiceType};
 use self::backend::Backends;
+use self::certificate::Certificates;
 use self::gateway::Gateway;
 use crate::api::{GROUP, ObjectRef};
 use crate::owned::Objects;
@@ -83,7 +87,8 @@ pub struct Translation {
 /// Never fails: what is wrong with an object becomes its status, and spoils nothing beside it.
 pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     let classes = class::ours(snapshot);
-    let (mut gateways, objects) = gateway::ours(snapshot, &classes, options);
+    let mut certificates = Certificates::new(snapshot);
+    let (mut gateways, objects) = gateway::ours(snapshot, &classes, &mut certificates, options);
     let mut backends = Backends::new(snapshot);
     let mut translation = Translation { objects, ..Translation::default() };
     let mut route_statuses = Vec::new();
@@ -102,6 +107,7 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
         }
     }
     translation.add_backends(&backends);
+    translation.add_certificates(&certificates);
     let class_statuses = classes.iter().map(|(name, class)| class.status(name, options));
     let gateway_statuses = gateways.values().map(Gateway::status);
     translation.statuses = class_statuses.chain(gateway_statuses).chain(route_statuses).collect();
@@ -119,11 +125,22 @@ impl Translation {
 
     /// Only those that a document refers to: routes that nobody serves have references too.
     fn add_backends(&mut self, backends: &Backends<'_>) {
-        let references: BTreeSet<Key> =
-            self.documents().flat_map(conf::references).map(|(_, reference)| reference).collect();
-        let names = references.iter().filter(|key| key.kind == Kind::Backend).map(|key| &key.name);
-        for (service, backend) in names.filter_map(|name| backends.found(name)) {
+        for (service, backend) in self.references(Kind::Backend).iter().filter_map(|name| backends.found(name)) {
             self.add(name::file("backend", service), Document::Backend(backend.clone()));
         }
+    }
+
+    /// Only those of listeners that are served: a private key goes where it is needed.
+    fn add_certificates(&mut self, certificates: &Certificates<'_>) {
+        let names = self.references(Kind::Certificate);
+        for (secret, certificate) in names.iter().filter_map(|name| certificates.found(name)) {
+            self.add(name::file("certificate", secret), Document::Certificate(certificate.clone()));
+        }
+    }
+
+    /// The documents of a kind that others refer to.
+    fn references(&self, kind: Kind) -> BTreeSet<Name> {
+        let references = self.documents().flat_map(conf::references).map(|(_, reference)| reference);
+        references.filter(|key| key.kind == kind).map(|key| key.name).collect()
     }
 }

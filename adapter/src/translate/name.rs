@@ -18,6 +18,10 @@ pub(super) fn backend(service: &ObjectKey, port: i32) -> Name {
     name(format!("{service}:{port}"))
 }
 
+pub(super) fn certificate(secret: &ObjectKey) -> Name {
+    name(secret.to_string())
+}
+
 pub(super) fn rule(text: &str) -> Name {
     name(text.to_owned())
 }

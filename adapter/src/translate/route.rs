@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use conf::{Hostname, Name};
 
 use super::attach::{self, Candidate};
-use super::backend::{Backends, Referrer};
+use super::backend::Backends;
 use super::gateway::Gateway;
+use super::grant::Referrer;
 use super::name;
 use super::rule::Rules;
 use crate::api::http_route::ParentRef;

@@ -7,7 +7,8 @@ use conf::{
     Document, HeaderMatch, Match, MethodMatch, PathMatch, QueryMatch, StringMatch, Target, WeightedBackend, nearest,
 };
 
-use super::backend::{Backends, Referrer};
+use super::backend::Backends;
+use super::grant::Referrer;
 use super::{filter, name};
 use crate::api::ObjectKey;
 use crate::api::http_route::{self as api, BackendRef, Filter};

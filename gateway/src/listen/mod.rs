@@ -1,6 +1,7 @@
 //! The sockets of the program: bound, opened and closed while it runs.
 //!
-//! It knows nothing of routes or of what is served, only which addresses are wanted. A change comes
+//! It knows nothing of routes or of what is served, only which addresses are wanted; who shakes hands
+//! where TLS is spoken is told by [`tls`](crate::tls). A change comes
 //! in two steps, so that no request meets a socket whose routes are not there yet: new addresses
 //! are bound before the table is swapped, and opened after it.
 
@@ -9,6 +10,7 @@ mod opening;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use conf::Name;
 use log::{info, warn};
 use pingora_core::apps::HttpServerApp;
 use tokio::net::TcpListener;
@@ -25,15 +28,31 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::tls::Acceptor;
 pub(crate) use limit::Connections;
-use socket::Entrances;
+use socket::House;
+
+/// How a connection came in, which decides what serves it.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    /// The configured address of the socket.
+    pub(crate) socket: SocketAddr,
+    pub(crate) protocol: Protocol,
+    /// With TLS, the listener that the handshake was with.
+    pub(crate) secured_by: Option<Name>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    /// Without TLS by prior knowledge.
+    Http2,
+}
 
 /// All sockets, by the address they are configured with; where the system chose the port, that is
 /// not where they listen.
 pub(crate) struct Listeners<A> {
-    /// What serves the connections of a socket: of HTTP/2 with prior knowledge, or of HTTP/1.
-    entrance: Box<dyn Fn(SocketAddr, bool) -> Arc<A> + Send + Sync>,
-    limit: Arc<Connections>,
+    house: House<A>,
     bound: BTreeMap<SocketAddr, TcpListener>,
     open: BTreeMap<SocketAddr, Open>,
     failed: BTreeMap<SocketAddr, String>,
@@ -49,13 +68,14 @@ struct Open {
 }
 
 impl<A: HttpServerApp + Send + Sync + 'static> Listeners<A> {
+    /// `entrance` is what serves a connection; without `tls`, none is taken for it.
     pub(crate) fn new(
         limit: Arc<Connections>,
-        entrance: impl Fn(SocketAddr, bool) -> Arc<A> + Send + Sync + 'static,
+        tls: Option<Acceptor>,
+        entrance: impl Fn(Arrival) -> Arc<A> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            entrance: Box::new(entrance),
-            limit,
+            house: House { limit, tls: tls.map(Arc::new), entrance: Arc::new(entrance) },
             bound: BTreeMap::new(),
             open: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -113,10 +133,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listeners<A> {
                     continue;
                 }
             };
-            let entrances = Entrances { http1: (self.entrance)(address, false), http2: (self.entrance)(address, true) };
             let (stop, stopped) = watch::channel(false);
             let (ended, closed) = oneshot::channel();
-            self.tasks.spawn(socket::serve(listener, entrances, self.limit.clone(), stopped, ended));
+            self.tasks.spawn(socket::serve(listener, address, self.house.clone(), stopped, ended));
             self.open.insert(address, Open { local, stop, closed });
             info!("listening on {local}");
         }
@@ -150,7 +169,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listeners<A> {
         }
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(time, ended).await.is_err() {
-            warn!("{} connections were cut off: they had not ended after {time:?}", self.limit.open());
+            warn!("{} connections were cut off: they had not ended after {time:?}", self.house.limit.open());
             self.tasks.shutdown().await;
         }
     }

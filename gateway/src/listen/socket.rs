@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use conf::Name;
 use log::{debug, error, warn};
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -14,13 +15,24 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::limit::{Connections, Slot};
-use super::opening::{self, Protocol};
+use super::transport::Transport;
 use super::wire::{gather, wire};
+use super::{Arrival, Protocol, opening};
+use crate::tls::{Acceptor, Secured};
 
-/// What serves the connections of one socket, by protocol.
-pub(super) struct Entrances<A> {
-    pub(super) http1: Arc<A>,
-    pub(super) http2: Arc<A>,
+/// What all sockets share.
+pub(super) struct House<A> {
+    pub(super) limit: Arc<Connections>,
+    /// Who shakes hands with clients, where any socket may speak TLS.
+    pub(super) tls: Option<Arc<Acceptor>>,
+    pub(super) entrance: Arc<dyn Fn(Arrival) -> Arc<A> + Send + Sync>,
+}
+
+impl<A> Clone for House<A> {
+    fn clone(&self) -> Self {
+        let Self { limit, tls, entrance } = self;
+        Self { limit: limit.clone(), tls: tls.clone(), entrance: entrance.clone() }
+    }
 }
 
 /// How many connections the system may accept before we take them.
@@ -50,19 +62,19 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until `stop`, tells `closed` when the port is free, and ends when the last
+/// Accepts connections of the listeners that are configured with an address until `stop`, tells `closed` when the port is free, and ends when the last
 /// connection has.
 pub(super) async fn serve<A>(
     listener: TcpListener,
-    entrances: Entrances<A>,
-    limit: Arc<Connections>,
+    configured: SocketAddr,
+    house: House<A>,
     stop: watch::Receiver<bool>,
     closed: oneshot::Sender<()>,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let address = listener.local_addr();
-    let mut socket = Socket { entrances: Arc::new(entrances), limit, stop, open: JoinSet::new(), warned: None };
+    let mut socket = Socket { configured, house, stop, open: JoinSet::new(), warned: None };
     let mut stopped = socket.stop.clone();
     loop {
         tokio::select! {
@@ -86,8 +98,8 @@ pub(super) async fn serve<A>(
 }
 
 struct Socket<A> {
-    entrances: Arc<Entrances<A>>,
-    limit: Arc<Connections>,
+    configured: SocketAddr,
+    house: House<A>,
     stop: watch::Receiver<bool>,
     open: JoinSet<()>,
     warned: Option<Instant>,
@@ -95,10 +107,10 @@ struct Socket<A> {
 
 impl<A: HttpServerApp + Send + Sync + 'static> Socket<A> {
     fn connect(&mut self, stream: TcpStream, peer: SocketAddr) {
-        match self.limit.take() {
+        match self.house.limit.take() {
             Some(slot) => {
-                let connection = connection(stream, peer, self.entrances.clone(), self.stop.clone(), slot);
-                self.open.spawn(connection);
+                let caller = Caller { socket: self.configured, peer, stop: self.stop.clone() };
+                self.open.spawn(connection(stream, caller, self.house.clone(), slot));
             }
             None => self.warn(format_args!("closed the connection from {peer}: as many as may be open are")),
         }
@@ -140,36 +152,71 @@ fn reap(ended: Result<(), JoinError>) {
     }
 }
 
+/// What is known of a connection before it has said anything.
+struct Caller {
+    socket: SocketAddr,
+    peer: SocketAddr,
+    stop: watch::Receiver<bool>,
+}
+
+/// A connection that can be spoken on.
+struct Line {
+    transport: Transport,
+    /// The protocol that the handshake settled.
+    agreed: Option<Protocol>,
+    secured_by: Option<Name>,
+}
+
 /// Serves one connection until it ends.
 async fn connection<A: HttpServerApp + Send + Sync + 'static>(
     stream: TcpStream,
-    peer: SocketAddr,
-    entrances: Arc<Entrances<A>>,
-    stop: watch::Receiver<bool>,
+    caller: Caller,
+    house: House<A>,
     _slot: Slot,
 ) {
     // What is written is gathered already; a delay on top helps nobody.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let (mut incoming, outgoing) = stream.into_split();
+    let Some(Line { mut transport, agreed, secured_by }) = caller.secure(stream, house.tls.as_deref()).await else {
+        return;
+    };
     let mut received = BytesMut::new();
-    let protocol = tokio::select! {
-        biased;
-        opened = timeout(OPENING_TIMEOUT, opening::read(&mut incoming, &mut received)) => match opened {
-            Ok(Ok(Some(protocol))) => protocol,
-            Ok(Ok(None) | Err(_)) => return,
-            Err(_) => return debug!("closed the silent connection from {peer}"),
-        },
-        () = last_call(stop.clone()) => return,
-    };
-    let entrance = match protocol {
-        Protocol::Http1 => &entrances.http1,
-        Protocol::Http2 => &entrances.http2,
-    };
-    let (wire, outlet) = wire(incoming, outgoing, received.freeze(), peer);
-    gather(&outlet, entrance.process_new(Box::new(wire), &stop)).await;
+    let opening = opening::read(&mut transport, agreed, &mut received);
+    let Some(protocol) = caller.opened(opening).await else { return };
+    let entrance = (house.entrance)(Arrival { socket: caller.socket, protocol, secured_by });
+    let (wire, outlet) = wire(transport, received.freeze(), caller.peer);
+    gather(&outlet, entrance.process_new(Box::new(wire), &caller.stop)).await;
     let _ = timeout(CLOSING_TIMEOUT, outlet.finish()).await;
+}
+
+impl Caller {
+    /// Shakes hands where TLS is spoken and the client begins with it. None if nothing came of it.
+    async fn secure(&self, stream: TcpStream, tls: Option<&Acceptor>) -> Option<Line> {
+        let plain = |stream| Some(Line { transport: Transport::Plain(stream), agreed: None, secured_by: None });
+        let Some(tls) = tls.filter(|tls| tls.is_wanted(self.socket)) else { return plain(stream) };
+        if !self.opened(opening::is_handshake(&stream)).await? {
+            return plain(stream);
+        }
+        // Not cut short by a socket that closes: it takes no longer than most requests.
+        let Secured { stream, listener, agreed } = tls.accept(self.socket, stream, self.peer).await?;
+        Some(Line { transport: Transport::Secure(Box::new(stream)), agreed, secured_by: Some(listener) })
+    }
+
+    /// What the client's first bytes told, if they came in time.
+    async fn opened<T>(&self, opening: impl Future<Output = io::Result<Option<T>>>) -> Option<T> {
+        tokio::select! {
+            biased;
+            opened = timeout(OPENING_TIMEOUT, opening) => match opened {
+                Ok(opened) => opened.ok().flatten(),
+                Err(_) => {
+                    debug!("closed the silent connection from {}", self.peer);
+                    None
+                }
+            },
+            () = last_call(self.stop.clone()) => None,
+        }
+    }
 }
 
 async fn last_call(mut stop: watch::Receiver<bool>) {

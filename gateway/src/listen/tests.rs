@@ -44,10 +44,10 @@ impl Fixture {
         let refused = IntCounter::new("refused", "connections").unwrap();
         let limit = Connections::new(most, IntGauge::new("open", "connections").unwrap(), refused.clone());
         let hello = gate.clone();
-        let listeners = Listeners::new(limit, move |_, h2c| {
+        let listeners = Listeners::new(limit, None, move |arrival| {
             let mut server = HttpServer::new_app(Hello(hello.clone()));
             let mut options = HttpServerOptions::default();
-            options.h2c = h2c;
+            options.h2c = arrival.protocol == Protocol::Http2;
             server.server_options = Some(options);
             Arc::new(server)
         });
@@ -244,7 +244,7 @@ async fn connections_over_the_limit_are_closed_and_counted() {
     answer(&mut first).await;
     drop(first);
     // Its place is free a moment after its end.
-    while fixture.listeners.limit.open() > 0 {
+    while fixture.listeners.house.limit.open() > 0 {
         tokio::task::yield_now().await;
     }
     check_served(address).await;
@@ -274,7 +274,7 @@ async fn a_drain_cuts_off_what_does_not_end_in_time() {
     let address = fixture.listen_anywhere().await;
     let mut waiting = connect(address, get("/wait").as_bytes()).await;
     fixture.gate.reached.notified().await;
-    let limit = fixture.listeners.limit.clone();
+    let limit = fixture.listeners.house.limit.clone();
     fixture.listeners.drain(Duration::from_millis(1)).await;
     assert_eq!(answer(&mut waiting).await, "");
     assert_eq!(limit.open(), 0);

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -21,23 +21,23 @@ use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::transport::Transport;
 
 /// One end of a connection for Pingora to own.
 pub(super) struct Wire {
     /// What was read to find out the protocol, to be read again.
     received: Bytes,
-    incoming: OwnedReadHalf,
-    outgoing: Arc<Mutex<Outgoing>>,
+    line: Arc<Mutex<Line>>,
+    id: RawFd,
     digest: Arc<SocketDigest>,
 }
 
 /// The same connection for the task that serves it.
-pub(super) struct Outlet(Arc<Mutex<Outgoing>>);
+pub(super) struct Outlet(Arc<Mutex<Line>>);
 
-struct Outgoing {
-    socket: OwnedWriteHalf,
+struct Line {
+    transport: Transport,
     unsent: BytesMut,
     /// The client closed its end, or the connection broke.
     ended: bool,
@@ -47,19 +47,15 @@ struct Outgoing {
 /// is waiting in one call, without being copied.
 const GATHERED: usize = 8 << 10;
 
-/// Splits a connection from `peer`, of which `received` was read already.
-pub(super) fn wire(
-    incoming: OwnedReadHalf,
-    outgoing: OwnedWriteHalf,
-    received: Bytes,
-    peer: SocketAddr,
-) -> (Wire, Outlet) {
-    let digest = SocketDigest::from_raw_fd(AsRef::<TcpStream>::as_ref(&incoming).as_raw_fd());
+/// Both ends of a connection from `peer`, of which `received` was read already.
+pub(super) fn wire(transport: Transport, received: Bytes, peer: SocketAddr) -> (Wire, Outlet) {
+    let id = transport.socket().as_raw_fd();
+    let digest = SocketDigest::from_raw_fd(id);
     // Known already, which saves asking the system.
     let _ = digest.peer_addr.set(Some(peer.into()));
-    let outgoing = Arc::new(Mutex::new(Outgoing { socket: outgoing, unsent: BytesMut::new(), ended: false }));
-    let outlet = Outlet(outgoing.clone());
-    (Wire { received, incoming, outgoing, digest: Arc::new(digest) }, outlet)
+    let line = Arc::new(Mutex::new(Line { transport, unsent: BytesMut::new(), ended: false }));
+    let outlet = Outlet(line.clone());
+    (Wire { received, line, id, digest: Arc::new(digest) }, outlet)
 }
 
 /// Runs what serves a connection, and sends what it has written whenever it waits for something.
@@ -86,13 +82,13 @@ impl Outlet {
         if sent.is_err() || lock(&self.0).ended {
             return;
         }
-        let Ok(Outgoing { socket, .. }) =
-            Arc::try_unwrap(self.0).map(|outgoing| outgoing.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let Ok(Line { transport, .. }) =
+            Arc::try_unwrap(self.0).map(|line| line.into_inner().unwrap_or_else(PoisonError::into_inner))
         else {
             // Somebody else still has the connection, and will close it.
             return;
         };
-        let socket: &TcpStream = socket.as_ref();
+        let socket = transport.socket();
         let mut discarded = [0; 4096];
         while socket.readable().await.is_ok() {
             match socket.try_read(&mut discarded) {
@@ -105,7 +101,7 @@ impl Outlet {
     }
 }
 
-impl Outgoing {
+impl Line {
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
@@ -119,7 +115,7 @@ impl Outgoing {
         if let [part] = parts {
             while !self.unsent.is_empty() {
                 let both = [IoSlice::new(&self.unsent), IoSlice::new(part)];
-                let sent = ready!(Pin::new(&mut self.socket).poll_write_vectored(context, &both))?;
+                let sent = ready!(Pin::new(&mut self.transport).poll_write_vectored(context, &both))?;
                 let gathered = sent.min(self.unsent.len());
                 self.forget(gathered);
                 if sent > gathered {
@@ -129,12 +125,12 @@ impl Outgoing {
         } else {
             ready!(self.poll_send(context))?;
         }
-        Pin::new(&mut self.socket).poll_write_vectored(context, parts)
+        Pin::new(&mut self.transport).poll_write_vectored(context, parts)
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
-            match ready!(Pin::new(&mut self.socket).poll_write(context, &self.unsent)) {
+            match ready!(Pin::new(&mut self.transport).poll_write(context, &self.unsent)) {
                 Ok(sent) => self.forget(sent),
                 Err(error) => {
                     self.unsent = BytesMut::new();
@@ -142,12 +138,12 @@ impl Outgoing {
                 }
             }
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.transport).poll_flush(context)
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(context))?;
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        Pin::new(&mut self.transport).poll_shutdown(context)
     }
 
     /// An idle connection keeps no buffer.
@@ -160,8 +156,8 @@ impl Outgoing {
 }
 
 /// Only the task of the connection ever takes it.
-fn lock(outgoing: &Mutex<Outgoing>) -> MutexGuard<'_, Outgoing> {
-    outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AsyncRead for Wire {
@@ -176,9 +172,10 @@ impl AsyncRead for Wire {
             return Poll::Ready(Ok(()));
         }
         let (room, before) = (buffer.remaining(), buffer.filled().len());
-        let read = ready!(Pin::new(&mut self.incoming).poll_read(context, buffer));
+        let mut line = lock(&self.line);
+        let read = ready!(Pin::new(&mut line.transport).poll_read(context, buffer));
         if read.is_err() || (room > 0 && buffer.filled().len() == before) {
-            lock(&self.outgoing).ended = true;
+            line.ended = true;
         }
         Poll::Ready(read)
     }
@@ -186,7 +183,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        lock(&self.outgoing).poll_write(context, bytes)
+        lock(&self.line).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -194,7 +191,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        lock(&self.outgoing).poll_write_vectored(context, parts)
+        lock(&self.line).poll_write_vectored(context, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -207,13 +204,13 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.outgoing).poll_shutdown(context)
+        lock(&self.line).poll_shutdown(context)
     }
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("incoming", &self.incoming).finish_non_exhaustive()
+        f.debug_struct("Wire").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -221,16 +218,18 @@ impl fmt::Debug for Wire {
 impl Shutdown for Wire {
     async fn shutdown(&mut self) {
         // A connection that is broken is shut down already.
-        let _ = poll_fn(|context| lock(&self.outgoing).poll_shutdown(context)).await;
+        let _ = poll_fn(|context| lock(&self.line).poll_shutdown(context)).await;
     }
 }
 
 impl UniqueID for Wire {
     fn id(&self) -> i32 {
-        AsRef::<TcpStream>::as_ref(&self.incoming).as_raw_fd()
+        self.id
     }
 }
 
+/// Nothing is told of TLS: it would make Pingora look for the protocol in the handshake, and it is
+/// known already.
 impl Ssl for Wire {}
 
 /// Not offered, so that Pingora does not look for the protocol itself.
@@ -257,7 +256,7 @@ impl GetSocketDigest for Wire {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -266,8 +265,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let (stream, peer) = accepted.unwrap();
-        let (incoming, outgoing) = stream.into_split();
-        let (wire, outlet) = wire(incoming, outgoing, Bytes::from_static(received), peer);
+        let (wire, outlet) = wire(Transport::Plain(stream), Bytes::from_static(received), peer);
         (wire, outlet, client.unwrap())
     }
 

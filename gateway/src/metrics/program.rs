@@ -12,7 +12,23 @@ pub(crate) struct Program {
     pub(crate) reload_duration: Gauge,
     pub(crate) open_connections: IntGauge,
     pub(crate) refused_connections: IntCounter,
+    handshakes: IntCounterVec,
     pub(crate) dropped_rows: IntCounter,
+}
+
+/// What became of a TLS handshake; the label `result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    Full,
+    /// Of a session that was begun before.
+    Resumed,
+    /// No listener is for the name that the client asked for.
+    UnknownName,
+    /// The listener has none of its certificates.
+    NoCertificate,
+    TimedOut,
+    /// The two did not agree, or the client went away.
+    Broken,
 }
 
 /// What became of a reload; the label `result`.
@@ -28,6 +44,7 @@ pub(crate) enum Reload {
 impl Program {
     pub(crate) fn new(registry: &Registry) -> Self {
         let reloads = Opts::new("doppel_config_reloads_total", "How often the configuration was read, by result.");
+        let handshakes = Opts::new("doppel_tls_handshakes_total", "TLS handshakes with clients, by result.");
         let documents = Opts::new("doppel_config_documents", "Documents in use, by kind.");
         Self {
             reloads: register(registry, IntCounterVec::new(reloads, &["result"])),
@@ -68,6 +85,7 @@ impl Program {
                     "Connections closed because as many as may be were open.",
                 ),
             ),
+            handshakes: register(registry, IntCounterVec::new(handshakes, &["result"])),
             dropped_rows: register(
                 registry,
                 IntCounter::new(
@@ -82,6 +100,10 @@ impl Program {
         self.reloads.with_label_values(&[result.as_str()]).inc();
     }
 
+    pub(crate) fn handshake(&self, result: Handshake) {
+        self.handshakes.with_label_values(&[result.as_str()]).inc();
+    }
+
     pub(crate) fn documents(&self, kind: Kind, count: usize) {
         self.documents.with_label_values(&[kind.as_str()]).set(count as i64);
     }
@@ -93,6 +115,19 @@ impl Reload {
             Self::Complete => "complete",
             Self::WithProblems => "with_problems",
             Self::Failed => "failed",
+        }
+    }
+}
+
+impl Handshake {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Resumed => "resumed",
+            Self::UnknownName => "unknown_name",
+            Self::NoCertificate => "no_certificate",
+            Self::TimedOut => "timed_out",
+            Self::Broken => "broken",
         }
     }
 }

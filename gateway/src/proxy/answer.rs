@@ -10,6 +10,8 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
+use crate::table::Miss;
+
 /// An answer that no backend gave, with one line for people about why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -25,6 +27,17 @@ impl Answer {
 
     pub(super) fn redirect(status: StatusCode, location: String) -> Self {
         Self { status, why: format!("see {location}"), location: Some(location) }
+    }
+
+    /// What a request gets that no rule answers.
+    pub(super) fn of(miss: Miss) -> Self {
+        match miss {
+            Miss::NoRoute => Self::new(StatusCode::NOT_FOUND, "no route matches this request"),
+            Miss::Misdirected => {
+                Self::new(StatusCode::MISDIRECTED_REQUEST, "this connection is not for this host; open another")
+            }
+            Miss::Plain => Self::new(StatusCode::BAD_REQUEST, "this port speaks TLS; use https"),
+        }
     }
 
     /// What a request gets that failed, if its client is still there to get it.

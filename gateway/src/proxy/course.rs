@@ -9,13 +9,15 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use super::answer::Answer;
 use super::{fault, headers};
 use crate::filter;
-use crate::table::{Backend, Choice, ChoiceTarget, Filters, Request, Rule, Table};
+use crate::table::{Backend, Choice, ChoiceTarget, Filters, Request, Rule, Table, Via};
 
 /// A request's way to a backend.
 pub(super) struct Course {
     pub(super) rule: Arc<Rule>,
     pub(super) choice: Arc<Choice>,
     pub(super) backend: Arc<Backend>,
+    /// What the client spoke.
+    scheme: conf::Scheme,
     prefix: Option<usize>,
 }
 
@@ -27,35 +29,32 @@ pub(super) struct Decision {
     pub(super) course: Result<Course, Answer>,
 }
 
-/// The scheme of every request, as long as no listener speaks TLS.
-const SCHEME: conf::Scheme = conf::Scheme::Http;
-
-/// Decides about a request that came in on the listeners of `socket`; `local` is where the client
-/// connected to.
-pub(super) fn decide(table: &Table, socket: SocketAddr, local: SocketAddr, head: &RequestHeader) -> Decision {
+/// Decides about a request; `local` is where the client connected to.
+pub(super) fn decide(table: &Table, via: Via<'_>, local: SocketAddr, head: &RequestHeader) -> Decision {
+    let refused = |answer| Decision { found: None, course: Err(answer) };
     if let Some(answer) = fault::find(head) {
-        return Decision { found: None, course: Err(answer) };
+        return refused(answer);
     }
     let request = Request::of(head);
-    let Some(found) = table.find(socket, &request) else {
-        let answer = Answer::new(StatusCode::NOT_FOUND, "no route matches this request");
-        return Decision { found: None, course: Err(answer) };
+    let found = match table.find(via, &request) {
+        Ok(found) => found,
+        Err(miss) => return refused(Answer::of(miss)),
     };
-    let rule = found.rule;
+    let (rule, scheme) = (found.rule, found.listener.scheme());
     let redirected = |filters: &Filters| {
         let redirect = filters.redirect.as_ref()?;
         let port = match found.listener.client_port() {
             0 => local.port(),
             port => port,
         };
-        let location = filter::location(redirect, &request, found.prefix, SCHEME, port);
+        let location = filter::location(redirect, &request, found.prefix, scheme, port);
         Some(Answer::redirect(redirect.status_code.code(), location))
     };
     let course = match redirected(&rule.filters) {
         Some(answer) => Err(answer),
         None => choose(table, rule).and_then(|(choice, backend)| match redirected(&choice.filters) {
             Some(answer) => Err(answer),
-            None => Ok(Course { rule: rule.clone(), choice, backend, prefix: found.prefix }),
+            None => Ok(Course { rule: rule.clone(), choice, backend, scheme, prefix: found.prefix }),
         }),
     };
     Decision { found: Some((found.listener.clone(), rule.clone())), course }
@@ -101,7 +100,7 @@ impl Course {
                 headers::set_host(head, hostname.as_str())?;
             }
         }
-        headers::forward(head, client, SCHEME)?;
+        headers::forward(head, client, self.scheme)?;
         for modifier in filters.iter().filter_map(|filters| filters.request_headers.as_ref()) {
             filter::modify(modifier, head);
         }

@@ -1,6 +1,5 @@
-//! Where connections come in: what one listener's connections are served by.
+//! Where connections come in: what serves those that arrive alike.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,14 +15,15 @@ use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{self, Exchange};
 use super::phases::Phases;
+use crate::listen::{Arrival, Protocol};
 
-/// Serves the connections of one listener. All entrances share one proxy and so its connections to
+/// Serves connections that arrive in one way. All entrances share one proxy and so its connections to
 /// backends.
 ///
 /// Around every request it keeps what Pingora does not: a hard deadline, and an end to connections
 /// that are idle when the listener goes away.
 pub struct Entrance {
-    socket: SocketAddr,
+    arrival: Arrival,
     proxy: Arc<HttpProxy<Phases>>,
     options: HttpServerOptions,
 }
@@ -43,11 +43,12 @@ const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 
 impl Entrance {
-    pub(super) fn new(socket: SocketAddr, h2c: bool, proxy: Arc<HttpProxy<Phases>>) -> Self {
+    pub(super) fn new(arrival: Arrival, proxy: Arc<HttpProxy<Phases>>) -> Self {
         let mut options = HttpServerOptions::default();
-        options.h2c = h2c;
+        // Whether it is by prior knowledge, or agreed on in a handshake.
+        options.h2c = arrival.protocol == Protocol::Http2;
         options.h2_idle_timeout = Some(H2_IDLE);
-        Self { socket, proxy, options }
+        Self { arrival, proxy, options }
     }
 }
 
@@ -59,7 +60,7 @@ impl HttpServerApp for Entrance {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let closes_when_idle = !session.is_http2();
-        let exchange = Exchange::new(self.socket, shutdown.clone());
+        let exchange = Exchange::new(self.arrival.clone(), shutdown.clone());
         let request = exchange::CURRENT.scope(exchange.clone(), self.proxy.process_new_http(session, shutdown));
         let mut request = pin!(request);
         let mut stopped = pin!(exchange.stopped());

@@ -1,6 +1,5 @@
 //! What a connection and the request on it must tell each other, where Pingora has no hook.
 
-use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -9,13 +8,15 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{Shutdown, shutdown};
 use pingora_core::server::ShutdownWatch;
 
+use crate::listen::Arrival;
+use crate::table::Via;
+
 /// One request and its answer, from the wait for its head on.
 ///
 /// The phases of the request set the deadline, the [`Entrance`](super::Entrance) that polls them
 /// keeps it. All of it happens in one task; the atomics only make it shareable.
 pub(super) struct Exchange {
-    /// The configured address of the listener that the connection came in on.
-    pub(super) socket: SocketAddr,
+    arrival: Arrival,
     shutdown: ShutdownWatch,
     epoch: Instant,
     /// In microseconds after `epoch`; [`NEVER`] for none.
@@ -30,9 +31,9 @@ const NEVER: u64 = u64::MAX;
 const NONE: RawFd = -1;
 
 impl Exchange {
-    pub(super) fn new(socket: SocketAddr, shutdown: ShutdownWatch) -> Arc<Self> {
+    pub(super) fn new(arrival: Arrival, shutdown: ShutdownWatch) -> Arc<Self> {
         Arc::new(Self {
-            socket,
+            arrival,
             shutdown,
             epoch: Instant::now(),
             deadline: AtomicU64::new(NEVER),
@@ -45,6 +46,10 @@ impl Exchange {
     /// The exchange of the task that this is called in.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
+    }
+
+    pub(super) fn via(&self) -> Via<'_> {
+        Via { socket: self.arrival.socket, secured_by: self.arrival.secured_by.as_ref() }
     }
 
     /// Whether the listener is going away, or the whole program.

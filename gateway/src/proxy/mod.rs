@@ -19,7 +19,6 @@ mod retry;
 mod tunnel;
 mod upstream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 
 use crate::access_log::AccessLog;
+use crate::listen::Arrival;
 use crate::metrics::Metrics;
 use crate::table::Table;
 
@@ -75,9 +75,8 @@ impl Server {
         Self { proxy: Arc::new(http_proxy(&Arc::new(conf), phases)) }
     }
 
-    /// What serves the connections of the listener configured at `socket`; of those that begin
-    /// with HTTP/2's preface another one than of the others.
-    pub fn entrance(&self, socket: SocketAddr, h2c: bool) -> Arc<Entrance> {
-        Arc::new(Entrance::new(socket, h2c, self.proxy.clone()))
+    /// What serves connections that arrive in this way.
+    pub(crate) fn entrance(&self, arrival: Arrival) -> Arc<Entrance> {
+        Arc::new(Entrance::new(arrival, self.proxy.clone()))
     }
 }

@@ -88,11 +88,11 @@ impl ProxyHttp for Phases {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let client = session.client_addr().and_then(|address| address.as_inet()).copied();
         let local = session.server_addr().and_then(|address| address.as_inet()).copied();
-        let local = local.unwrap_or(context.exchange.socket);
+        let local = local.unwrap_or(context.exchange.via().socket);
         context.note_request(session.req_header(), client);
 
         headers::use_origin_form(session.req_header_mut())?;
-        let decision = course::decide(&context.table, context.exchange.socket, local, session.req_header());
+        let decision = course::decide(&context.table, context.exchange.via(), local, session.req_header());
         (context.listener, context.rule) = decision.found.unzip();
         let course = match decision.course {
             Ok(course) => course,

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use conf::{Document, Hostname, Key, Kind, Listener, Name, Problem};
+use conf::{Certificate, Document, Hostname, Key, Kind, Listener, Name, Problem, Scheme, Tls};
 
 use super::backend::Places;
 use super::host::HostMap;
@@ -11,6 +11,7 @@ use super::route::{Resolver, Route};
 use super::{Entrance, Table};
 use crate::metrics::Metrics;
 use crate::mirror::Mirrors;
+use crate::tls::{Notary, Terms};
 
 /// Makes tables: each from the one before and what changed since.
 pub struct Compiler {
@@ -24,10 +25,14 @@ pub struct Compiler {
     /// The routes that name a listener, whether it is there or not.
     attached: HashMap<Name, BTreeSet<Name>>,
     places: Places,
+    certificates: HashMap<Name, Certificate>,
+    /// The listeners that name a certificate, whether it is there or not.
+    bearers: BTreeMap<Name, BTreeSet<Name>>,
+    notary: Notary,
 }
 
 /// What only one listener can serve. Of several that want it, the first by name does.
-type Claim = (SocketAddr, Option<Hostname>);
+type Claim = (SocketAddr, Scheme, Option<Hostname>);
 
 impl Compiler {
     pub fn new(mirrors: Arc<Mirrors>, metrics: Metrics) -> Self {
@@ -40,6 +45,9 @@ impl Compiler {
             routes: HashMap::new(),
             attached: HashMap::new(),
             places: Places::default(),
+            certificates: HashMap::new(),
+            bearers: BTreeMap::new(),
+            notary: Notary::new(),
         }
     }
 
@@ -52,9 +60,11 @@ impl Compiler {
                 (_, Some(Document::Listener(listener))) => self.listener(name, Some(listener)),
                 (_, Some(Document::Route(route))) => self.route(name, Some(route)),
                 (_, Some(Document::Backend(backend))) => self.backend(&name, Some(&backend)),
+                (_, Some(Document::Certificate(certificate))) => self.certificate(&name, Some(certificate)),
                 (Kind::Listener, None) => self.listener(name, None),
                 (Kind::Route, None) => self.route(name, None),
                 (Kind::Backend, None) => self.backend(&name, None),
+                (Kind::Certificate, None) => self.certificate(&name, None),
                 (_, Some(Document::Revision(_))) | (Kind::Revision, None) => {}
             }
         }
@@ -64,9 +74,10 @@ impl Compiler {
     /// Whether nothing is left of what was ever put in.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let Self { mirrors: _, metrics: _, table, listeners, claims, routes, attached, places } = self;
+        let Self { mirrors: _, metrics: _, notary: _, table, listeners, claims, routes, attached, .. } = self;
         let indices = listeners.is_empty() && claims.is_empty() && routes.is_empty() && attached.is_empty();
-        indices && table.sockets.is_empty() && places.is_empty()
+        let certificates = self.certificates.is_empty() && self.bearers.is_empty();
+        indices && certificates && table.sockets.is_empty() && self.places.is_empty()
     }
 
     fn backend(&mut self, name: &Name, document: Option<&conf::Backend>) {
@@ -114,19 +125,41 @@ impl Compiler {
         }
     }
 
+    /// A listener keeps its routes when a certificate of its changes.
+    fn certificate(&mut self, name: &Name, document: Option<Certificate>) {
+        match document {
+            Some(certificate) => self.certificates.insert(name.clone(), certificate),
+            None => self.certificates.remove(name),
+        };
+        for listener in self.bearers.get(name).cloned().into_iter().flatten() {
+            let terms = self.terms(&self.listeners[&listener]);
+            if let Some(entrance) = self.entrance(&listener) {
+                entrance.terms = terms;
+            }
+        }
+    }
+
+    /// Of those of its certificates that are there.
+    fn terms(&self, listener: &Listener) -> Option<Terms> {
+        let Tls { certificates } = listener.tls.as_ref()?;
+        let certificates = certificates.iter().filter_map(|name| self.certificates.get(name));
+        self.notary.terms(certificates.map(|certificate| certificate.pair().clone()).collect())
+    }
+
     fn listener(&mut self, name: Name, document: Option<Listener>) {
         if let Some(before) = self.listeners.remove(&name) {
-            let claim = (before.address, before.hostname.clone());
-            if let Some(names) = self.claims.get_mut(&claim) {
-                names.remove(&name);
-                if names.is_empty() {
-                    self.claims.remove(&claim);
-                }
+            for certificate in before.tls.iter().flat_map(|tls| &tls.certificates) {
+                release(&mut self.bearers, certificate, &name);
             }
+            let claim = claim(&before);
+            release(&mut self.claims, &claim, &name);
             self.install(&claim);
         }
         if let Some(listener) = document {
-            let claim = (listener.address, listener.hostname.clone());
+            for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+                self.bearers.entry(certificate.clone()).or_default().insert(name.clone());
+            }
+            let claim = claim(&listener);
             self.claims.entry(claim.clone()).or_default().insert(name.clone());
             self.listeners.insert(name, Arc::new(listener));
             self.install(&claim);
@@ -136,32 +169,38 @@ impl Compiler {
     /// Puts the listener that a claim belongs to into the table, with all its routes, in the place
     /// of whichever was there.
     fn install(&mut self, claim: &Claim) {
-        let (address, hostname) = claim;
+        let (address, scheme, hostname) = claim;
         let winner = self.claims.get(claim).and_then(|names| names.first()).map(|name| &self.listeners[name]);
-        let entrances = self.table.sockets.entry(*address).or_default();
-        entrances.remove(hostname.as_ref());
-        if let Some(listener) = winner {
-            let mut entrance = Entrance { listener: Arc::clone(listener), hosts: HostMap::default() };
+        let entrance = winner.map(|listener| {
+            let terms = self.terms(listener);
+            let mut entrance = Entrance { listener: Arc::clone(listener), terms, hosts: HostMap::default() };
             for route in self.attached.get(&listener.name).into_iter().flatten() {
                 entrance.attach(&self.routes[route]);
             }
+            entrance
+        });
+        let socket = self.table.sockets.entry(*address).or_default();
+        let entrances = socket.of_mut(*scheme);
+        entrances.remove(hostname.as_ref());
+        if let Some(entrance) = entrance {
             entrances.insert_new(hostname.as_ref(), entrance);
         }
-        if entrances.is_empty() {
+        if socket.is_empty() {
             self.table.sockets.remove(address);
         }
     }
 
     /// Of a listener that serves.
     fn entrance(&mut self, listener: &Name) -> Option<&mut Entrance> {
-        let Listener { address, hostname, .. } = &**self.listeners.get(listener)?;
-        let entrance = self.table.sockets.get_mut(address)?.get_mut(hostname.as_ref())?;
+        let (address, scheme, hostname) = claim(self.listeners.get(listener)?);
+        let entrances = self.table.sockets.get_mut(&address)?.of_mut(scheme);
+        let entrance = entrances.get_mut(hostname.as_ref())?;
         (entrance.listener.name == *listener).then_some(entrance)
     }
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for ((address, hostname), names) in &self.claims {
+        for ((address, _, hostname), names) in &self.claims {
             let mut names = names.iter();
             let winner = names.next().expect("claims without listeners are removed");
             let host = hostname.as_ref().map_or("any host".into(), |hostname| format!("hostname {hostname}"));
@@ -172,6 +211,19 @@ impl Compiler {
             }));
         }
         problems
+    }
+}
+
+fn claim(listener: &Listener) -> Claim {
+    (listener.address, listener.scheme(), listener.hostname.clone())
+}
+
+/// Takes a name out of the set of a key, and the set with its last name.
+fn release<K: Ord>(names: &mut BTreeMap<K, BTreeSet<Name>>, key: &K, name: &Name) {
+    let Some(of_key) = names.get_mut(key) else { return };
+    of_key.remove(name);
+    if of_key.is_empty() {
+        names.remove(key);
     }
 }
 

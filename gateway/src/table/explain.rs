@@ -2,13 +2,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use conf::{Match, MethodMatch, PathMatch, StringMatch};
+use conf::{Match, MethodMatch, PathMatch, Scheme, StringMatch};
 
 use super::conditions::{header_holds, method_holds, query_holds};
-use super::host::{HostRank, LowerCase};
+use super::host::{HostMap, HostRank, LowerCase};
 use super::path::{Candidate, path_holds};
 use super::precedence::Precedence;
-use super::{BackendId, ChoiceTarget, Filters, MirrorDestination, Request, Rule, Table};
+use super::{BackendId, ChoiceTarget, Entrance, Filters, MirrorDestination, Request, Rule, Table};
 
 /// Which rule answers a request and why; who lost and why. Shown with `Display`, over several lines.
 pub struct Explanation {
@@ -35,12 +35,16 @@ struct Considered {
 const MAX_SHOWN: usize = 10;
 
 impl Explanation {
-    pub(super) fn new(table: &Table, socket: SocketAddr, request: &Request<'_>) -> Self {
+    pub(super) fn new(table: &Table, socket: SocketAddr, scheme: Scheme, request: &Request<'_>) -> Self {
         let host = LowerCase::of(request.host);
-        let Some(entrance) = table.entrance(socket, &host) else {
-            let listener = match table.sockets.contains_key(&socket) {
-                true => format!("no listener on {socket} covers host {:?}", request.host),
-                false => format!("there is no listener on {socket}"),
+        let entrances = table.sockets.get(&socket).map(|socket| socket.of(scheme));
+        let Some(entrance) = entrances.and_then(|entrances| entrances.covering(host.as_str()).next()) else {
+            let listener = match entrances {
+                Some(entrances) if !entrances.is_empty() => {
+                    format!("no listener on {socket} covers host {:?}", request.host)
+                }
+                Some(_) => format!("no listener on {socket} speaks {}", scheme.as_str()),
+                None => format!("there is no listener on {socket}"),
             };
             return Self { listener: vec![listener], considered: Vec::new(), omitted: 0, answer: Vec::new() };
         };
@@ -60,7 +64,10 @@ impl Explanation {
             failures: failures(&candidate.conditions, request),
         });
         let considered: Vec<_> = considered.collect();
-        let mut listener = listeners(table, socket, &host);
+        let mut listener = listeners(socket, entrances, &host);
+        if scheme == Scheme::Https && entrance.terms.is_none() {
+            listener.push("it has none of its certificates, so that no client gets this far".to_owned());
+        }
         if considered.is_empty() {
             listener.push(format!("none of its routes covers host {:?}", request.host));
         }
@@ -115,8 +122,8 @@ impl fmt::Display for Explanation {
     }
 }
 
-fn listeners(table: &Table, socket: SocketAddr, host: &LowerCase) -> Vec<String> {
-    let covering = table.sockets.get(&socket).into_iter().flat_map(|entrances| entrances.covering(host.as_str()));
+fn listeners(socket: SocketAddr, entrances: Option<&HostMap<Entrance>>, host: &LowerCase) -> Vec<String> {
+    let covering = entrances.into_iter().flat_map(|entrances| entrances.covering(host.as_str()));
     let lines = covering.enumerate().map(|(i, entrance)| {
         let listener = &entrance.listener;
         let host = listener.hostname.as_ref().map_or("any host".into(), |hostname| format!("hostname {hostname}"));
@@ -241,6 +248,8 @@ fn describe_backend(table: &Table, id: BackendId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use conf::Scheme;
+
     use crate::table::testing::{Sent, compile};
 
     const DOCUMENTS: &str = "
@@ -269,7 +278,7 @@ route: {name: shop/default, listeners: [web], rules: [{}]}
 
     fn explain(socket: &str, request: &Sent) -> String {
         let table = compile(DOCUMENTS);
-        table.explain(socket.parse().unwrap(), &request.request()).to_string()
+        table.explain(socket.parse().unwrap(), Scheme::Http, &request.request()).to_string()
     }
 
     #[test]

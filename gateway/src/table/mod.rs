@@ -40,21 +40,60 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use conf::{Name, Scheme};
+
 use self::host::{HostMap, LowerCase};
 use self::path::PathMap;
+use crate::tls::Terms;
 
 /// Everything requests are answered from. Copies share all that one of them does not change.
 #[derive(Clone, Default)]
 pub struct Table {
-    sockets: BTreeMap<SocketAddr, HostMap<Entrance>>,
+    sockets: BTreeMap<SocketAddr, Socket>,
     backends: backend::List,
+}
+
+/// The listeners of one address.
+#[derive(Clone, Default)]
+struct Socket {
+    /// For connections without TLS.
+    plain: HostMap<Entrance>,
+    secure: HostMap<Entrance>,
 }
 
 /// A listener, and the rules of its routes.
 #[derive(Clone)]
 struct Entrance {
     listener: Arc<conf::Listener>,
+    /// None without TLS, and where there is no certificate to offer.
+    terms: Option<Terms>,
     hosts: HostMap<Arc<PathMap>>,
+}
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Via<'v> {
+    /// The configured address of the socket.
+    pub socket: SocketAddr,
+    /// With TLS, the listener that the handshake was with.
+    pub secured_by: Option<&'v Name>,
+}
+
+/// Without TLS.
+impl From<SocketAddr> for Via<'_> {
+    fn from(socket: SocketAddr) -> Self {
+        Self { socket, secured_by: None }
+    }
+}
+
+/// Why no rule answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    NoRoute,
+    /// Its host is another listener's than the one that the handshake was with.
+    Misdirected,
+    /// It came without TLS to a socket that has nothing without.
+    Plain,
 }
 
 /// Where a request goes.
@@ -73,19 +112,38 @@ impl Table {
         self.sockets.keys().copied()
     }
 
-    /// The most specific rule for a request that came in on the listeners of `socket`, which is
-    /// their configured address. Takes no lock, and allocates only to join a header that is
-    /// repeated and to decode a query parameter that is compared.
-    pub fn find<'t>(&'t self, socket: SocketAddr, request: &Request<'_>) -> Option<Found<'t>> {
+    /// The most specific rule for a request. Takes no lock, and allocates only to join a header that
+    /// is repeated and to decode a query parameter that is compared.
+    pub fn find<'t, 'v>(&'t self, via: impl Into<Via<'v>>, request: &Request<'_>) -> Result<Found<'t>, Miss> {
         let host = LowerCase::of(request.host);
-        let Entrance { listener, hosts } = self.entrance(socket, &host)?;
-        let (rule, prefix) = hosts.covering(host.as_str()).find_map(|paths| paths.find(request))?;
-        Some(Found { listener, rule, prefix })
+        let Entrance { listener, terms: _, hosts } = self.entrance(via.into(), &host)?;
+        let found = hosts.covering(host.as_str()).find_map(|paths| paths.find(request));
+        let (rule, prefix) = found.ok_or(Miss::NoRoute)?;
+        Ok(Found { listener, rule, prefix })
     }
 
-    /// Why [`find`](Self::find) answers as it does, for people.
-    pub fn explain(&self, socket: SocketAddr, request: &Request<'_>) -> Explanation {
-        Explanation::new(self, socket, request)
+    /// Why [`find`](Self::find) answers as it does, for people; with TLS, of a connection whose
+    /// handshake was for the request's host.
+    pub fn explain(&self, socket: SocketAddr, scheme: Scheme, request: &Request<'_>) -> Explanation {
+        Explanation::new(self, socket, scheme, request)
+    }
+
+    /// Whether a listener of the socket has TLS.
+    pub(crate) fn speaks_tls(&self, socket: SocketAddr) -> bool {
+        self.sockets.get(&socket).is_some_and(|socket| !socket.secure.is_empty())
+    }
+
+    /// The listener that a client with this server name shakes hands with, and its terms, unless it
+    /// has none of its certificates. Without a name it is the one for any host.
+    pub(crate) fn hello(
+        &self,
+        socket: SocketAddr,
+        server_name: Option<&str>,
+    ) -> Option<(&Arc<conf::Listener>, Option<&Terms>)> {
+        let host = LowerCase::of(server_name.unwrap_or_default());
+        let Entrance { listener, terms, hosts: _ } =
+            self.sockets.get(&socket)?.secure.covering(host.as_str()).next()?;
+        Some((listener, terms.as_ref()))
     }
 
     /// `id` comes from a rule of this table.
@@ -93,9 +151,39 @@ impl Table {
         self.backends.get(id.index()).expect("the places of a table's rules are in its list")
     }
 
-    /// The one listener of the socket that is asked: "at most one Listener matches a request, and
-    /// only routes attached to that Listener" are.
-    fn entrance(&self, socket: SocketAddr, host: &LowerCase) -> Option<&Entrance> {
-        self.sockets.get(&socket)?.covering(host.as_str()).next()
+    /// The one listener that is asked: "at most one Listener matches a request, and only routes
+    /// attached to that Listener" are. With TLS it must be the one that the handshake was with:
+    /// another might demand more of its clients.
+    fn entrance(&self, via: Via<'_>, host: &LowerCase) -> Result<&Entrance, Miss> {
+        let Socket { plain, secure } = self.sockets.get(&via.socket).ok_or(Miss::NoRoute)?;
+        match via.secured_by {
+            None if plain.is_empty() => Err(Miss::Plain),
+            None => plain.covering(host.as_str()).next().ok_or(Miss::NoRoute),
+            Some(listener) => match secure.covering(host.as_str()).next() {
+                Some(entrance) if entrance.listener.name == *listener => Ok(entrance),
+                Some(_) => Err(Miss::Misdirected),
+                None => Err(Miss::NoRoute),
+            },
+        }
+    }
+}
+
+impl Socket {
+    fn of(&self, scheme: Scheme) -> &HostMap<Entrance> {
+        match scheme {
+            Scheme::Http => &self.plain,
+            Scheme::Https => &self.secure,
+        }
+    }
+
+    fn of_mut(&mut self, scheme: Scheme) -> &mut HostMap<Entrance> {
+        match scheme {
+            Scheme::Http => &mut self.plain,
+            Scheme::Https => &mut self.secure,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.secure.is_empty()
     }
 }

@@ -240,7 +240,7 @@ impl Change {
 }
 
 fn found(table: &Table, request: &Sent) -> Option<Answer> {
-    let Found { listener, rule, prefix } = table.find(SOCKET, &request.request())?;
+    let Found { listener, rule, prefix } = table.find(SOCKET, &request.request()).ok()?;
     Some((listener.name.to_string(), rule.route.to_string(), rule.index, prefix))
 }
 
@@ -256,7 +256,7 @@ fn check(
         let expected = oracle(documents, request);
         prop_assert_eq!(found(&table, request), expected.clone(), "changed table, {:?}", request);
         prop_assert_eq!(found(&fresh, request), expected.clone(), "fresh table, {:?}", request);
-        let explained = table.explain(SOCKET, &request.request());
+        let explained = table.explain(SOCKET, conf::Scheme::Http, &request.request());
         let explained = explained.rule().map(|rule| (rule.route.to_string(), rule.index));
         prop_assert_eq!(explained, expected.map(|(_, route, rule, _)| (route, rule)), "explanation, {:?}", request);
     }

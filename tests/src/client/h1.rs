@@ -39,7 +39,11 @@ impl Answer {
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = soon("a connection", TcpStream::connect(address)).await;
-        Self { wire: Wire::new(stream.unwrap_or_else(|error| panic!("{address}: {error}"))) }
+        Self::over(Wire::new(stream.unwrap_or_else(|error| panic!("{address}: {error}"))))
+    }
+
+    pub(crate) fn over(wire: Wire) -> Self {
+        Self { wire }
     }
 
     /// Puts bytes on the wire, which must take them.

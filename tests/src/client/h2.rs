@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::echo::{pairs, send};
+use crate::stream::Stream;
 use crate::{Body, soon};
 
 /// A connection of HTTP/2 with prior knowledge.
@@ -41,11 +42,14 @@ impl H2Answer {
 
 impl H2Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        let connect = async {
-            let stream = TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-            stream.set_nodelay(true).expect("a connected socket has this option");
-            h2::client::Builder::new().initial_window_size(1 << 20).handshake(stream).await
-        };
+        let stream = soon("a connection", TcpStream::connect(address)).await;
+        Self::over(stream.unwrap_or_else(|error| panic!("{address}: {error}"))).await
+    }
+
+    pub(crate) async fn over(stream: impl Into<Stream>) -> Self {
+        let stream = stream.into();
+        stream.socket().set_nodelay(true).expect("a connected socket has this option");
+        let connect = h2::client::Builder::new().initial_window_size(1 << 20).handshake(stream);
         let (sender, connection) = soon("a connection of HTTP/2", connect).await.expect("a handshake");
         Self { sender, connection: tokio::spawn(connection) }
     }
