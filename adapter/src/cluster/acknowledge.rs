@@ -94,3 +94,70 @@ const WRITER: &str = "doppel-adapter";
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
 const MOST_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// A gateway that tells one report after the other, one for each question, and goes on with the last.
+    async fn gateway(reports: &[&str], gateways: &mut JoinSet<()>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let reports: Vec<_> = reports.iter().map(|report| (*report).to_owned()).collect();
+        gateways.spawn(async move {
+            for i in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+                }
+                assert!(head.starts_with(b"GET /config HTTP/1.1\r\n"));
+                let body = &reports[i.min(reports.len() - 1)];
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        address
+    }
+
+    const OLD: &str = r#"{"revisions": {"doppel-adapter": "1"}, "problems": []}"#;
+    const NEW: &str = r#"{"revisions": {"doppel-adapter": "2", "mine": "7"}, "problems": [
+        {"file": "a.yaml", "line": 1, "document": "listener shop/web/http", "message": "the port is taken"},
+        {"file": "b.yaml", "line": null, "document": null, "message": "not YAML"}
+    ]}"#;
+
+    #[tokio::test]
+    async fn it_waits_until_all_serve_the_revision() {
+        let mut running = JoinSet::new();
+        let gateways =
+            Gateways::from([gateway(&[OLD, "garbage", NEW], &mut running).await, gateway(&[NEW], &mut running).await]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let answers = acknowledged(http(), gateways, "2".to_owned(), deadline).await;
+        assert_eq!(answers.missing, Gateways::new());
+        let problems = [("listener shop/web/http".to_owned(), "the port is taken (gateway 127.0.0.1)".to_owned())];
+        assert_eq!(answers.problems, Problems::from(problems));
+    }
+
+    #[tokio::test]
+    async fn it_names_those_that_do_not_in_time() {
+        let mut running = JoinSet::new();
+        let (behind, current) = (gateway(&[OLD], &mut running).await, gateway(&[NEW], &mut running).await);
+        let deadline = Instant::now() + Duration::from_millis(300);
+        let answers = acknowledged(http(), Gateways::from([behind, current]), "2".to_owned(), deadline).await;
+        assert_eq!(answers.missing, Gateways::from([behind]));
+        assert_eq!(answers.problems.len(), 1);
+    }
+
+    #[test]
+    fn without_pods_the_gateway_beside_it_is_asked() {
+        let pods = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        let expected = ["10.0.0.1:19000".parse().unwrap(), "[fd00::1]:19000".parse().unwrap()];
+        assert_eq!(gateways(pods, 19000), Gateways::from(expected));
+        assert_eq!(gateways([], 19000), Gateways::from(["127.0.0.1:19000".parse().unwrap()]));
+    }
+}

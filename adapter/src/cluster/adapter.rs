@@ -167,15 +167,15 @@ impl Adapter {
         }
     }
 
-    /// Only one who leads writes; who begins to finds out first what others have left undone.
+    /// Only one who leads writes. Who begins to finds out first what others have left undone.
     pub(super) fn lead(&mut self, leads: bool) {
         self.leads = leads;
         self.metrics.leads.set(leads.into());
         if leads {
-            self.statuses.compare_all(&self.store);
             self.make();
             self.ask();
         } else {
+            self.statuses.leave();
             self.asking = None;
             self.ask_at = None;
         }
@@ -190,9 +190,7 @@ impl Adapter {
     }
 
     pub(super) fn write_statuses(&mut self) {
-        if self.leads {
-            self.statuses.write(&self.store);
-        }
+        self.statuses.write(&self.store);
     }
 
     pub(super) fn remind(&self) {
@@ -286,7 +284,7 @@ impl Adapter {
         if !missing.is_empty() || !problems.is_empty() {
             self.ask_at = Some(Instant::now() + ASK_AGAIN);
         }
-        self.statuses.want(problems::told(&self.told, &problems));
+        self.statuses.want(problems::told(&self.told, &problems), &self.store);
     }
 
     /// The Services and EndpointSlices that Gateways need. They are made before the gateways serve: an

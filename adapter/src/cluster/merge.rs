@@ -133,3 +133,139 @@ fn fields(content: &Content) -> Map<String, Value> {
 /// The types of conditions on Gateways and GatewayClasses that are a controller's to set.
 const OUR_CONDITIONS: [&str; 5] =
     ["Accepted", "InsecureFrontendValidationMode", "Programmed", "ResolvedRefs", "SupportedVersion"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::http_route::ParentRef;
+    use crate::status::{
+        Address, Condition, Feature, GatewayClassStatus, GatewayStatus, ListenerStatus, ParentStatus, RouteStatus,
+        Truth,
+    };
+
+    const BEFORE: &str = "2026-01-01T00:00:00Z";
+    const NOW: &str = "2026-02-02T00:00:00Z";
+
+    fn condition(kind: &'static str, status: Truth, message: &str) -> Condition {
+        Condition { kind, status, reason: kind, message: message.to_owned(), observed_generation: Some(1) }
+    }
+
+    fn parent(name: &str, conditions: Vec<Condition>) -> ParentStatus {
+        let parent_ref = ParentRef {
+            group: "gateway.networking.k8s.io".to_owned(),
+            kind: "Gateway".to_owned(),
+            namespace: None,
+            name: name.to_owned(),
+            section_name: None,
+            port: None,
+        };
+        ParentStatus { parent_ref, controller_name: CONTROLLER_NAME, conditions }
+    }
+
+    fn route(parents: &[&str]) -> Content {
+        let conditions = || vec![condition("Accepted", Truth::True, "attached")];
+        Content::Route(RouteStatus { parents: parents.iter().map(|name| parent(name, conditions())).collect() })
+    }
+
+    fn gateway(truth: Truth, message: &str, listeners: &[&'static str], addresses: &[&str]) -> Content {
+        let address = |value: &&str| Address { kind: "IPAddress", value: (*value).to_owned() };
+        let listener = |name: &&str| ListenerStatus {
+            name: (*name).to_owned(),
+            supported_kinds: Vec::new(),
+            attached_routes: 0,
+            conditions: vec![condition("Programmed", Truth::True, "configured")],
+        };
+        Content::Gateway(GatewayStatus {
+            addresses: addresses.iter().map(address).collect(),
+            attached_listener_sets: 0,
+            conditions: vec![condition("Accepted", truth, message)],
+            listeners: listeners.iter().map(listener).collect(),
+        })
+    }
+
+    /// The status after it was written.
+    fn written(present: &Value, wanted: Option<&Content>, now: &str) -> Value {
+        merge(present, wanted, now).expect("there should be a difference")
+    }
+
+    fn names(status: &Value) -> Vec<String> {
+        let name =
+            |entry: &Value| format!("{} {}", entry["controllerName"], entry["parentRef"]["name"]).replace('"', "");
+        status["parents"].as_array().unwrap().iter().map(name).collect()
+    }
+
+    #[test]
+    fn what_is_as_wanted_is_not_written_again() {
+        let contents = [
+            route(&["a", "b"]),
+            gateway(Truth::True, "valid", &["x", "y"], &["192.0.2.1"]),
+            Content::GatewayClass(GatewayClassStatus {
+                conditions: vec![condition("Accepted", Truth::True, "served")],
+                supported_features: vec![Feature { name: "Gateway" }],
+            }),
+        ];
+        for content in contents {
+            let status = written(&Value::Null, Some(&content), BEFORE);
+            assert_eq!(merge(&status, Some(&content), NOW), None);
+        }
+        assert_eq!(merge(&Value::Null, None, NOW), None);
+    }
+
+    #[test]
+    fn the_time_of_a_condition_changes_with_its_status_alone() {
+        let time = |status: &Value| status["conditions"][0]["lastTransitionTime"].clone();
+        let first = written(&Value::Null, Some(&gateway(Truth::True, "valid", &["x"], &[])), BEFORE);
+        let reworded = written(&first, Some(&gateway(Truth::True, "still valid", &["x"], &[])), NOW);
+        assert_eq!(
+            (time(&reworded), reworded["conditions"][0]["message"].clone()),
+            (json!(BEFORE), json!("still valid"))
+        );
+        let turned = written(&first, Some(&gateway(Truth::False, "not valid", &["x"], &[])), NOW);
+        assert_eq!(time(&turned), NOW);
+        // What a listener's conditions say has not changed.
+        assert_eq!(turned["listeners"], first["listeners"]);
+    }
+
+    #[test]
+    fn entries_of_others_stay_what_and_where_they_are() {
+        let other = json!({"controllerName": "example.com/other", "parentRef": {"name": "o", "unknown": 1}});
+        let mut status = written(&Value::Null, Some(&route(&["a", "b"])), BEFORE);
+        status["parents"].as_array_mut().unwrap().insert(1, other.clone());
+        assert_eq!(merge(&status, Some(&route(&["b", "a"])), NOW), None);
+
+        let ours = format!("{CONTROLLER_NAME} ");
+        let fewer = written(&status, Some(&route(&["b", "c"])), NOW);
+        assert_eq!(names(&fewer), ["example.com/other o".to_owned(), format!("{ours}b"), format!("{ours}c")]);
+        assert_eq!(fewer["parents"][0], other);
+        let none = written(&status, None, NOW);
+        assert_eq!(none["parents"], json!([other]));
+        assert!(has_parents_of_ours(&status) && !has_parents_of_ours(&none));
+    }
+
+    #[test]
+    fn of_a_gateway_foreign_conditions_stay_and_old_ones_of_ours_go() {
+        let status = json!({
+            "conditions": [
+                {"type": "Accepted", "status": "Unknown", "reason": "Pending", "lastTransitionTime": "1970-01-01T00:00:00Z"},
+                {"type": "Programmed", "status": "Unknown", "reason": "Pending"},
+                {"type": "example.com/Audited", "status": "True"},
+            ],
+            "addresses": [{"type": "IPAddress", "value": "192.0.2.9"}],
+            "listeners": [{"name": "gone"}],
+        });
+        let merged = written(&status, Some(&gateway(Truth::True, "valid", &["x"], &[])), NOW);
+        let kinds: Vec<_> = merged["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
+        assert_eq!(kinds, ["Accepted", "example.com/Audited"]);
+        assert_eq!(merged["conditions"][0]["lastTransitionTime"], NOW);
+        assert_eq!(merged.get("addresses"), None);
+        assert_eq!(merged["listeners"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_patch_holds_what_changes_and_nulls_what_goes() {
+        let before = json!({"same": [1], "other": 1, "gone": 1});
+        let after = json!({"same": [1], "other": 2, "new": 3});
+        assert_eq!(patch(&before, after.clone()), json!({"other": 2, "new": 3, "gone": null}));
+        assert_eq!(patch(&Value::Null, after.clone()), after);
+    }
+}

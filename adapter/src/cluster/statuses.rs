@@ -22,7 +22,8 @@ use crate::status::{Content, Status};
 
 pub(super) struct Statuses {
     client: Client,
-    wanted: BTreeMap<ObjectRef, Content>,
+    /// None as long as it is not for us to say anything, or we do not know yet what.
+    wanted: Option<BTreeMap<ObjectRef, Content>>,
     /// The objects whose status may differ from what is wanted.
     dirty: BTreeSet<ObjectRef>,
     /// Those that are being written; one at a time each.
@@ -64,43 +65,46 @@ impl Outcome {
 
 impl Statuses {
     pub(super) fn new(client: Client) -> Self {
-        Self {
-            client,
-            wanted: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            writing: BTreeSet::new(),
-            writes: JoinSet::new(),
-        }
+        Self { client, wanted: None, dirty: BTreeSet::new(), writing: BTreeSet::new(), writes: JoinSet::new() }
     }
 
-    /// Takes what a translation has to say, of all objects that it says something of.
-    pub(super) fn want(&mut self, statuses: Vec<Status>) {
+    /// Takes what a translation has to say, of all objects that it says something of. The first time,
+    /// everything there is has to be compared with it.
+    pub(super) fn want(&mut self, statuses: Vec<Status>, store: &Store) {
         let wanted: BTreeMap<_, _> = statuses.into_iter().map(|Status { object, content }| (object, content)).collect();
-        let changed = wanted.iter().filter(|(object, content)| self.wanted.get(object) != Some(content));
-        self.dirty.extend(changed.map(|(object, _)| object.clone()));
-        self.dirty.extend(self.wanted.keys().filter(|object| !wanted.contains_key(object)).cloned());
-        self.wanted = wanted;
+        if let Some(before) = &self.wanted {
+            let changed = wanted.iter().filter(|(object, content)| before.get(object) != Some(content));
+            self.dirty.extend(changed.map(|(object, _)| object.clone()));
+            self.dirty.extend(before.keys().filter(|object| !wanted.contains_key(object)).cloned());
+        } else {
+            self.dirty.extend(store.with_status().cloned());
+        }
+        self.wanted = Some(wanted);
+    }
+
+    /// It is no longer for us to say anything. What is being written is let be.
+    pub(super) fn leave(&mut self) {
+        self.wanted = None;
+        self.dirty.clear();
     }
 
     /// These objects have another status now, by whomever.
     pub(super) fn touched(&mut self, objects: impl IntoIterator<Item = ObjectRef>) {
-        self.dirty.extend(objects);
-    }
-
-    /// Everything has to be compared, as for one who has not written until now.
-    pub(super) fn compare_all(&mut self, store: &Store) {
-        self.dirty.extend(store.with_status().map(|(object, _)| object.clone()));
+        if self.wanted.is_some() {
+            self.dirty.extend(objects);
+        }
     }
 
     /// Begins to write what differs, as much of it as may be written at once.
     pub(super) fn write(&mut self, store: &Store) {
+        let Some(wanted) = &self.wanted else { return };
         let mut later = BTreeSet::new();
         while self.writes.len() < MOST_WRITES
             && let Some(object) = self.dirty.pop_first()
         {
             if self.writing.contains(&object) {
                 later.insert(object);
-            } else if let Some(write) = self.difference(&object, store) {
+            } else if let Some(write) = difference(&object, wanted.get(&object), store) {
                 self.writing.insert(object);
                 self.writes.spawn(write.run(self.client.clone()));
             }
@@ -130,31 +134,30 @@ impl Statuses {
             Err(error) if has_changed(&error) => Outcome::Conflict,
             Err(error) => {
                 log::warn!("the status of {object} is not written: {}", super::chain(&error));
-                self.dirty.insert(object.clone());
+                self.touched([object.clone()]);
                 Outcome::Failed
             }
         };
         (object, outcome)
     }
+}
 
-    fn difference(&self, object: &ObjectRef, store: &Store) -> Option<Write> {
-        let present = store.present(object)?;
-        let wanted = self.wanted.get(object);
-        // What is about to be translated again is not told of before.
-        let observed = wanted.and_then(Content::observed_generation);
-        if observed.is_some() && observed != store.snapshot().generation(object) {
-            return None;
-        }
-        let status = present.status.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        if wanted.is_none() && !merge::has_parents_of_ours(&status) {
-            return None;
-        }
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let merged = merge::merge(&status, wanted, &now)?;
-        let alarms = events::alarms(&status, &merged);
-        let patch = merge::patch(&status, merged);
-        Some(Write { object: object.clone(), base: present.version.clone(), status: patch, alarms })
+fn difference(object: &ObjectRef, wanted: Option<&Content>, store: &Store) -> Option<Write> {
+    let present = store.present(object)?;
+    // What is about to be translated again is not told of before.
+    let observed = wanted.and_then(Content::observed_generation);
+    if observed.is_some() && observed != store.snapshot().generation(object) {
+        return None;
     }
+    let status = present.status.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    if wanted.is_none() && !merge::has_parents_of_ours(&status) {
+        return None;
+    }
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let merged = merge::merge(&status, wanted, &now)?;
+    let alarms = events::alarms(&status, &merged);
+    let patch = merge::patch(&status, merged);
+    Some(Write { object: object.clone(), base: present.version.clone(), status: patch, alarms })
 }
 
 struct Write {
@@ -191,3 +194,103 @@ fn has_changed(error: &kube::Error) -> bool {
 const MOST_WRITES: usize = 16;
 /// How long one that could not be written rests, which also keeps its place from being used.
 const PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::super::raw::tests::found;
+    use super::*;
+    use crate::api::ObjectKey;
+    use crate::translate::{Options, translate};
+
+    const OTHERS: &str = r#"{"controllerName": "example.com/other", "parentRef": {"name": "o"}, "conditions": []}"#;
+
+    /// A GatewayClass, a Gateway and a route, whose statuses are as the API server has them.
+    fn store(parent: &str) -> Store {
+        let mut store = Store::default();
+        let group = "gateway.networking.k8s.io";
+        let metadata = |name: &str| json!({"name": name, "namespace": "shop", "generation": 1, "resourceVersion": "1"});
+        let others: Value = serde_json::from_str(OTHERS).unwrap();
+        for (kind, value) in [
+            (
+                Kind::GatewayClass,
+                json!({"metadata": {"name": "c"}, "spec": {"controllerName": "doppel.dev/gateway-controller"}}),
+            ),
+            (
+                Kind::Gateway,
+                json!({"metadata": metadata("web"), "spec": {
+                    "gatewayClassName": "c", "listeners": [{"name": "l", "port": 80, "protocol": "HTTP"}],
+                }}),
+            ),
+            (
+                Kind::HttpRoute,
+                json!({"metadata": metadata("r"), "status": {"parents": [others]}, "spec": {
+                    "parentRefs": [{"group": group, "kind": "Gateway", "name": parent}],
+                }}),
+            ),
+        ] {
+            store.apply(kind, Event::Apply(found(kind, value)));
+        }
+        store
+    }
+
+    fn route() -> ObjectRef {
+        ObjectRef::new("HTTPRoute", &ObjectKey::new("shop", "r"))
+    }
+
+    fn wanted(store: &Store) -> BTreeMap<ObjectRef, Content> {
+        let statuses = translate(store.snapshot(), &Options::default()).statuses;
+        statuses.into_iter().map(|Status { object, content }| (object, content)).collect()
+    }
+
+    /// The API server's answer to a write of all that there was to write about the route.
+    fn written(store: &mut Store, write: Write) {
+        let value = json!({
+            "metadata": {"name": "r", "namespace": "shop", "generation": 1, "resourceVersion": "2"},
+            "status": write.status,
+        });
+        store.written(&write.object, &write.base, found(Kind::HttpRoute, value));
+    }
+
+    #[test]
+    fn what_is_written_is_written_once_and_taken_back_when_it_is_no_longer_ours() {
+        let mut store = store("web");
+        let write = difference(&route(), wanted(&store).get(&route()), &store).unwrap();
+        assert_eq!((write.base.as_str(), write.status["parents"].as_array().unwrap().len()), ("1", 2));
+        written(&mut store, write);
+        assert!(difference(&route(), wanted(&store).get(&route()), &store).is_none());
+
+        let write = difference(&route(), None, &store).unwrap();
+        assert_eq!(write.base, "2");
+        assert_eq!(write.status["parents"], Value::Array(vec![serde_json::from_str(OTHERS).unwrap()]));
+    }
+
+    #[test]
+    fn nothing_is_said_about_routes_to_others() {
+        let store = store("theirs");
+        assert!(difference(&route(), wanted(&store).get(&route()), &store).is_none());
+    }
+
+    #[test]
+    fn a_generation_that_was_not_translated_is_not_told_of() {
+        let mut store = store("web");
+        let wanted = wanted(&store);
+        let value = json!({
+            "metadata": {"name": "r", "namespace": "shop", "generation": 2, "resourceVersion": "2"}, "spec": {},
+        });
+        store.apply(Kind::HttpRoute, Event::Apply(found(Kind::HttpRoute, value)));
+        assert!(difference(&route(), wanted.get(&route()), &store).is_none());
+    }
+
+    #[test]
+    fn the_answer_to_a_write_that_the_watch_has_overtaken_is_old() {
+        let mut store = store("web");
+        let write = difference(&route(), wanted(&store).get(&route()), &store).unwrap();
+        let value = json!({"metadata": {"name": "r", "namespace": "shop", "resourceVersion": "3"}, "spec": {}});
+        store.apply(Kind::HttpRoute, Event::Apply(found(Kind::HttpRoute, value)));
+        written(&mut store, write);
+        assert_eq!(store.present(&route()).unwrap().version, "3");
+    }
+}

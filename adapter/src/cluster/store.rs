@@ -57,8 +57,8 @@ impl Store {
     }
 
     /// All whose status we may have to write.
-    pub(super) fn with_status(&self) -> impl Iterator<Item = (&ObjectRef, &Present)> {
-        self.statuses.iter()
+    pub(super) fn with_status(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.statuses.keys()
     }
 
     pub(super) fn unusable(&self) -> usize {
