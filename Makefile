@@ -24,7 +24,7 @@ conformance: ## the official conformance suite, on the cluster of KUBECONFIG
 	@tests/conformance/run.py $(CONFORMANCE_FLAGS)
 
 fuzz: setup ## documents, manifests, requests and mirrors that nobody thought of, a minute each
-	DOPPEL_FUZZ_SECONDS=$${DOPPEL_FUZZ_SECONDS:-60} cargo test --locked -p doppel-tests --test 'fuzz_*' --test mirror_property
+	DOPPEL_FUZZ_SECONDS=$${DOPPEL_FUZZ_SECONDS:-60} cargo test --workspace --locked --test 'fuzz_*' --test mirror_property
 
 lint: format clippy deny table ## the style of the code, and the rules for dependencies
 
