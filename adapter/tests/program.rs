@@ -1,6 +1,6 @@
 //! The program as a whole, with a process of its own in place of the gateway.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -36,7 +36,7 @@ fn gateway(pid_file: &Path) -> Child {
 fn once_it_writes_documents_tells_statuses_and_the_gateway() {
     let folder = workplace();
     let pid_file = folder.path().join("gateway.pid");
-    let gateway = gateway(&pid_file);
+    let mut gateway = gateway(&pid_file);
     let output = adapter(folder.path()).arg("--pid-file").arg(&pid_file).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let statuses = String::from_utf8(output.stdout).unwrap();
@@ -57,8 +57,11 @@ fn once_it_writes_documents_tells_statuses_and_the_gateway() {
         "route-default_route.yaml",
     ];
     assert_eq!(files, expected);
-    let told = gateway.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8(told.stdout).unwrap(), "told\n");
+    // Waiting for the process would close its input, which might end it before the signal does.
+    let mut told = String::new();
+    gateway.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    gateway.wait().unwrap();
+    assert_eq!(told, "told\n");
 }
 
 #[test]
