@@ -41,7 +41,7 @@ fn measure(size: usize) {
     let first = publish(&snapshot, 2 * size + 2);
     let mut change = Duration::ZERO;
     for round in 0..ROUNDS {
-        let route = snapshot.routes.values_mut().next().expect("there are routes");
+        let route = snapshot.http_routes.values_mut().next().expect("there are routes");
         route.spec.hostnames = vec![format!("changed{round}.example.com")];
         change += publish(&snapshot, 2);
     }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, ValueEnum};
 
 /// Turns Gateway API objects into the configuration of a Doppel gateway.
 ///
-/// Reads GatewayClass, Gateway, HTTPRoute, ReferenceGrant, Namespace, Service and EndpointSlice
+/// Reads GatewayClass, Gateway, HTTPRoute, GRPCRoute, ReferenceGrant, Namespace, Service and EndpointSlice
 /// objects, writes documents for doppel-gateway, and tells the status of each object. Gateways are
 /// served whose class has the controllerName doppel.dev/gateway-controller.
 ///

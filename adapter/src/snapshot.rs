@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::api::{
-    EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, Object, ObjectKey, ObjectRef, ReferenceGrant, Secret,
-    Service,
+    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Namespace, Object, ObjectKey, ObjectRef,
+    ReferenceGrant, Secret, Service,
 };
 use crate::manifest::{self, Warning};
 
@@ -14,7 +14,8 @@ use crate::manifest::{self, Warning};
 pub struct Snapshot {
     pub classes: BTreeMap<ObjectKey, GatewayClass>,
     pub gateways: BTreeMap<ObjectKey, Gateway>,
-    pub routes: BTreeMap<ObjectKey, HttpRoute>,
+    pub http_routes: BTreeMap<ObjectKey, HttpRoute>,
+    pub grpc_routes: BTreeMap<ObjectKey, GrpcRoute>,
     pub grants: BTreeMap<ObjectKey, ReferenceGrant>,
     pub namespaces: BTreeMap<ObjectKey, Namespace>,
     pub services: BTreeMap<ObjectKey, Service>,
@@ -37,7 +38,8 @@ impl Snapshot {
         match object {
             Object::GatewayClass(class) => replace(&mut self.classes, key, class),
             Object::Gateway(gateway) => replace(&mut self.gateways, key, gateway),
-            Object::HttpRoute(route) => replace(&mut self.routes, key, route),
+            Object::HttpRoute(route) => replace(&mut self.http_routes, key, route),
+            Object::GrpcRoute(route) => replace(&mut self.grpc_routes, key, route),
             Object::ReferenceGrant(grant) => replace(&mut self.grants, key, grant),
             Object::Namespace(namespace) => replace(&mut self.namespaces, key, namespace),
             Object::Service(service) => replace(&mut self.services, key, service),
@@ -52,7 +54,8 @@ impl Snapshot {
         match object.kind {
             "GatewayClass" => self.classes.remove(key).is_some(),
             "Gateway" => self.gateways.remove(key).is_some(),
-            "HTTPRoute" => self.routes.remove(key).is_some(),
+            "HTTPRoute" => self.http_routes.remove(key).is_some(),
+            "GRPCRoute" => self.grpc_routes.remove(key).is_some(),
             "ReferenceGrant" => self.grants.remove(key).is_some(),
             "Namespace" => self.namespaces.remove(key).is_some(),
             "Service" => self.services.remove(key).is_some(),
@@ -68,7 +71,8 @@ impl Snapshot {
         match object.kind {
             "GatewayClass" => self.classes.get(key)?.metadata.generation,
             "Gateway" => self.gateways.get(key)?.metadata.generation,
-            "HTTPRoute" => self.routes.get(key)?.metadata.generation,
+            "HTTPRoute" => self.http_routes.get(key)?.metadata.generation,
+            "GRPCRoute" => self.grpc_routes.get(key)?.metadata.generation,
             _ => None,
         }
     }

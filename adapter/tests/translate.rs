@@ -209,6 +209,7 @@ fn as_value(object: &Object) -> Value {
         Object::GatewayClass(object) => serde_json::to_value(object),
         Object::Gateway(object) => serde_json::to_value(object),
         Object::HttpRoute(object) => serde_json::to_value(object),
+        Object::GrpcRoute(object) => serde_json::to_value(object),
         Object::ReferenceGrant(object) => serde_json::to_value(object),
         Object::Namespace(object) => serde_json::to_value(object),
         Object::Service(object) => serde_json::to_value(object),

@@ -9,13 +9,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Object;
 use super::gateways::GatewaySpec;
-use super::http_route::HttpRouteSpec;
+use super::grpc_route::GrpcRouteSpec;
+use super::http_route::{BackendRef, Filter, HttpRouteSpec, ParentRef, ValueMatch};
 
 /// The first thing that is wrong, with the field it concerns.
 pub(super) fn object(object: &Object) -> Result<(), String> {
     match object {
         Object::Gateway(gateway) => gateway_spec(&gateway.spec),
         Object::HttpRoute(route) => http_route_spec(&route.spec),
+        Object::GrpcRoute(route) => grpc_route_spec(&route.spec),
         Object::Service(service) => {
             let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
             ports.enumerate().try_for_each(|(i, port)| number(&format!("spec.ports[{i}].port"), port.port))
@@ -51,26 +53,62 @@ fn gateway_spec(spec: &GatewaySpec) -> Result<(), String> {
 }
 
 fn http_route_spec(spec: &HttpRouteSpec) -> Result<(), String> {
-    at_most("spec.parentRefs", &spec.parent_refs, 32)?;
-    at_most("spec.hostnames", &spec.hostnames, 16)?;
-    at_most("spec.rules", &spec.rules, 16)?;
-    distinct("spec.parentRefs", "parent, sectionName and port", &spec.parent_refs)?;
-    distinct("spec.rules", "name", spec.rules.iter().filter_map(|rule| rule.name.as_ref()))?;
-    for (i, rule) in spec.rules.iter().enumerate() {
+    let HttpRouteSpec { parent_refs, hostnames, rules } = spec;
+    let limited = rules.iter().map(|rule| Rule {
+        name: rule.name.as_deref(),
+        matches: rule.matches.iter().map(|condition| condition.headers.as_slice()).collect(),
+        filters: &rule.filters,
+        backend_refs: &rule.backend_refs,
+    });
+    route(parent_refs, hostnames, limited.collect())?;
+    for (i, rule) in rules.iter().enumerate() {
+        for (j, condition) in rule.matches.iter().enumerate() {
+            at_most(&format!("spec.rules[{i}].matches[{j}].queryParams"), &condition.query_params, 16)?;
+        }
+    }
+    Ok(())
+}
+
+fn grpc_route_spec(spec: &GrpcRouteSpec) -> Result<(), String> {
+    let GrpcRouteSpec { parent_refs, hostnames, rules } = spec;
+    let limited = rules.iter().map(|rule| Rule {
+        name: rule.name.as_deref(),
+        matches: rule.matches.iter().map(|condition| condition.headers.as_slice()).collect(),
+        filters: &rule.filters,
+        backend_refs: &rule.backend_refs,
+    });
+    route(parent_refs, hostnames, limited.collect())
+}
+
+/// What is limited alike in the rules of both kinds of routes.
+struct Rule<'r> {
+    name: Option<&'r str>,
+    /// The headers of each.
+    matches: Vec<&'r [ValueMatch]>,
+    filters: &'r [Filter],
+    backend_refs: &'r [BackendRef],
+}
+
+fn route(parent_refs: &[ParentRef], hostnames: &[String], rules: Vec<Rule<'_>>) -> Result<(), String> {
+    at_most("spec.parentRefs", parent_refs, 32)?;
+    at_most("spec.hostnames", hostnames, 16)?;
+    at_most("spec.rules", &rules, 16)?;
+    distinct("spec.parentRefs", "parent, sectionName and port", parent_refs)?;
+    distinct("spec.rules", "name", rules.iter().filter_map(|rule| rule.name))?;
+    for (i, rule) in rules.iter().enumerate() {
         let field = format!("spec.rules[{i}]");
         rule.name.iter().try_for_each(|name| subdomain(&format!("{field}.name"), name))?;
         at_most(&format!("{field}.matches"), &rule.matches, 64)?;
-        at_most(&format!("{field}.filters"), &rule.filters, 16)?;
-        at_most(&format!("{field}.backendRefs"), &rule.backend_refs, 16)?;
-        for (j, condition) in rule.matches.iter().enumerate() {
-            at_most(&format!("{field}.matches[{j}].headers"), &condition.headers, 16)?;
-            at_most(&format!("{field}.matches[{j}].queryParams"), &condition.query_params, 16)?;
+        at_most(&format!("{field}.filters"), rule.filters, 16)?;
+        at_most(&format!("{field}.backendRefs"), rule.backend_refs, 16)?;
+        for (j, headers) in rule.matches.iter().enumerate() {
+            at_most(&format!("{field}.matches[{j}].headers"), headers, 16)?;
         }
         for (j, backend) in rule.backend_refs.iter().enumerate() {
             at_most(&format!("{field}.backendRefs[{j}].filters"), &backend.filters, 16)?;
         }
     }
-    match spec.rules.iter().map(|rule| rule.matches.len()).sum() {
+    match rules.iter().map(|rule| rule.matches.len()).sum() {
         0..=128 => Ok(()),
         matches => Err(format!("spec.rules: {matches} matches are more than the 128 that a route may have")),
     }

@@ -103,7 +103,7 @@ pub struct ValueMatch {
     pub value: String,
 }
 
-fn exact() -> String {
+pub(super) fn exact() -> String {
     "Exact".to_owned()
 }
 

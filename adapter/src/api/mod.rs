@@ -1,15 +1,17 @@
 //! The Kubernetes objects that a translation is made from, as the API defines them.
 //!
-//! Types come from the crates for them, but for HTTPRoute: generated types refuse a whole route for
-//! a value that they do not know, and the API wants a status for it (see [`http_route`]).
+//! Types come from the crates for them, but for routes: generated types refuse a whole route for a
+//! value that they do not know, and the API wants a status for it (see [`http_route`]).
 
 mod check;
+pub mod grpc_route;
 pub mod http_route;
 mod object;
 
 pub use gateway_api::gatewayclasses::GatewayClass;
 pub use gateway_api::gateways::{self, Gateway};
 pub use gateway_api::referencegrants::ReferenceGrant;
+pub use grpc_route::GrpcRoute;
 pub use http_route::HttpRoute;
 pub use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, ReferenceGrant, Secret, Service, check};
+use super::{
+    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Namespace, ReferenceGrant, Secret, Service, check,
+};
 
 /// An object of a kind that translations are made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +17,7 @@ pub enum Object {
     GatewayClass(GatewayClass),
     Gateway(Gateway),
     HttpRoute(HttpRoute),
+    GrpcRoute(GrpcRoute),
     ReferenceGrant(ReferenceGrant),
     Namespace(Namespace),
     Service(Service),
@@ -106,6 +109,7 @@ impl Object {
             (V1 | V1_BETA1, "GatewayClass") => Self::GatewayClass(cluster_object(value)?),
             (V1 | V1_BETA1, "Gateway") => Self::Gateway(namespaced_object(value)?),
             (V1 | V1_BETA1, "HTTPRoute") => Self::HttpRoute(namespaced_object(value)?),
+            (V1, "GRPCRoute") => Self::GrpcRoute(namespaced_object(value)?),
             (V1 | V1_BETA1, "ReferenceGrant") => Self::ReferenceGrant(namespaced_object(value)?),
             ("v1", "Namespace") => Self::Namespace(cluster_object(value)?),
             ("v1", "Service") => Self::Service(namespaced_object(value)?),
@@ -122,6 +126,7 @@ impl Object {
             Self::GatewayClass(object) => ("GatewayClass", ObjectKey::of(object)),
             Self::Gateway(object) => ("Gateway", ObjectKey::of(object)),
             Self::HttpRoute(object) => ("HTTPRoute", ObjectKey::of(object)),
+            Self::GrpcRoute(object) => ("GRPCRoute", ObjectKey::of(object)),
             Self::ReferenceGrant(object) => ("ReferenceGrant", ObjectKey::of(object)),
             Self::Namespace(object) => ("Namespace", ObjectKey::of(object)),
             Self::Service(object) => ("Service", ObjectKey::of(object)),

@@ -2,13 +2,16 @@
 
 use kube::core::ApiResource;
 
-use crate::api::{EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, ReferenceGrant, Secret, Service};
+use crate::api::{
+    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Namespace, ReferenceGrant, Secret, Service,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     GatewayClass,
     Gateway,
     HttpRoute,
+    GrpcRoute,
     ReferenceGrant,
     Namespace,
     Service,
@@ -17,10 +20,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::HttpRoute,
+        Self::GrpcRoute,
         Self::ReferenceGrant,
         Self::Namespace,
         Self::Service,
@@ -34,6 +38,7 @@ impl Kind {
             Self::GatewayClass => "GatewayClass",
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
             Self::ReferenceGrant => "ReferenceGrant",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
@@ -47,6 +52,7 @@ impl Kind {
             Self::GatewayClass => ApiResource::erase::<GatewayClass>(&()),
             Self::Gateway => ApiResource::erase::<Gateway>(&()),
             Self::HttpRoute => ApiResource::erase::<HttpRoute>(&()),
+            Self::GrpcRoute => ApiResource::erase::<GrpcRoute>(&()),
             // The version that every release of the API serves; the first ones have no other.
             Self::ReferenceGrant => ApiResource {
                 version: "v1beta1".to_owned(),
@@ -67,7 +73,7 @@ impl Kind {
 
     /// Whether the adapter writes into its objects' status.
     pub(super) fn has_status_of_ours(self) -> bool {
-        matches!(self, Self::GatewayClass | Self::Gateway | Self::HttpRoute)
+        matches!(self, Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::GrpcRoute)
     }
 
     /// That of an object, by the name that objects have for it.

@@ -34,8 +34,13 @@ impl<'a> Backends<'a> {
     }
 
     /// The backend that a reference leads to. Whether a thing exists is told only to those who may
-    /// refer to it.
-    pub(super) fn resolve(&mut self, referrer: Referrer<'_>, reference: &BackendRef) -> Result<Name, Fault> {
+    /// refer to it. `assumed` is what the backend speaks if its port does not say.
+    pub(super) fn resolve(
+        &mut self,
+        referrer: Referrer<'_>,
+        reference: &BackendRef,
+        assumed: Protocol,
+    ) -> Result<Name, Fault> {
         let (kind, group) = (&reference.kind, &reference.group);
         if kind != "Service" || !group.is_empty() {
             let group = if group.is_empty() { "core" } else { group };
@@ -47,8 +52,13 @@ impl<'a> Backends<'a> {
         grant::permit(self.snapshot, referrer, &ObjectRef::new("Service", &key))?;
         let service = self.service(&key)?;
         let (number, port) = port(&key, service, reference.port)?;
-        let protocol = protocol(&key, port)?;
-        let name = name::backend(&key, number);
+        let declared = declared_protocol(&key, port)?;
+        let (protocol, name) = match (declared, assumed) {
+            (None, Protocol::H2c) => (assumed, name::h2c_backend(&key, number)),
+            (None, Protocol::Http) => (assumed, name::backend(&key, number)),
+            (Some(Protocol::Http), Protocol::H2c) => return Err(carries_no_calls(&key, port)),
+            (Some(declared), _) => (declared, name::backend(&key, number)),
+        };
         if !self.found.contains_key(&name) {
             let endpoints = self.slices.get(&key).into_iter().flatten().flat_map(|slice| endpoints(slice, port));
             let endpoints = endpoints.collect::<BTreeSet<_>>().into_iter().collect();
@@ -111,10 +121,13 @@ fn is_tcp(protocol: Option<&str>) -> bool {
     matches!(protocol, None | Some("" | "TCP"))
 }
 
-fn protocol(key: &ObjectKey, port: &ServicePort) -> Result<Protocol, Fault> {
+/// What a port says that it speaks, if it does.
+fn declared_protocol(key: &ObjectKey, port: &ServicePort) -> Result<Option<Protocol>, Fault> {
     match port.app_protocol.as_deref() {
-        None | Some("" | "http" | "kubernetes.io/ws") => Ok(Protocol::Http),
-        Some("kubernetes.io/h2c") => Ok(Protocol::H2c),
+        None | Some("") => Ok(None),
+        Some("http" | "kubernetes.io/ws") => Ok(Some(Protocol::Http)),
+        // The second is no name of Kubernetes, but what most give to ports for gRPC.
+        Some("kubernetes.io/h2c" | "grpc") => Ok(Some(Protocol::H2c)),
         Some(other) => Err(Fault::new(
             UNSUPPORTED_PROTOCOL,
             format!(
@@ -123,6 +136,15 @@ fn protocol(key: &ObjectKey, port: &ServicePort) -> Result<Protocol, Fault> {
             ),
         )),
     }
+}
+
+fn carries_no_calls(key: &ObjectKey, port: &ServicePort) -> Fault {
+    let message = format!(
+        "port {} of Service {key} has appProtocol {}, which carries no gRPC; use kubernetes.io/h2c, or none",
+        port.port,
+        port.app_protocol.as_deref().unwrap_or_default()
+    );
+    Fault::new(UNSUPPORTED_PROTOCOL, message)
 }
 
 /// The ready endpoints of a slice for a port of its Service: those are joined by the port's name,

@@ -82,7 +82,10 @@ fn version_fault(version: &str) -> Option<Fault> {
 const KNOWN_MINORS: std::ops::RangeInclusive<u32> = 1..=6;
 
 /// What works, by the names that the conformance suite has for it, sorted as the API demands.
-const FEATURES: [&str; 33] = [
+const FEATURES: [&str; 39] = [
+    "GRPCRoute",
+    "GRPCRouteNamedRouteRule",
+    "GRPCRouteRequestHeaderModifier",
     "Gateway",
     "GatewayAddressEmpty",
     "GatewayHTTPListenerIsolation",
@@ -97,7 +100,9 @@ const FEATURES: [&str; 33] = [
     "HTTPRouteBackendProtocolH2C",
     "HTTPRouteBackendProtocolWebSocket",
     "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendRequestRedirect",
     "HTTPRouteBackendTimeout",
+    "HTTPRouteBackendURLRewrite",
     "HTTPRouteDestinationPortMatching",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
@@ -113,6 +118,7 @@ const FEATURES: [&str; 33] = [
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteRetry",
+    "HTTPRouteRetryBackendTimeout",
     "HTTPRouteRetryConnectionError",
     "HTTPRouteSchemeRedirect",
     "ReferenceGrant",
@@ -134,7 +140,7 @@ mod tests {
             let options = Options { bundle, ..Options::default() };
             features(&options).filter(|feature| feature.starts_with("HTTPRouteRetry")).count()
         };
-        assert_eq!([None, Some(true), Some(false)].map(retries), [2, 2, 0]);
+        assert_eq!([None, Some(true), Some(false)].map(retries), [3, 3, 0]);
     }
 
     #[test]

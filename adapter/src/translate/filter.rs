@@ -8,10 +8,21 @@ use http::{HeaderName, HeaderValue};
 use crate::api::http_route::{self as api, BackendRef, Filter};
 
 /// The filter in the gateway's terms, or why there is none. A filter is never left out: whoever
-/// gets an error here answers 500. `target` follows the reference of a mirror; one that leads
-/// nowhere spoils the mirror alone.
-pub(super) fn filter(filter: &Filter, target: impl FnOnce(&BackendRef) -> Target) -> Result<conf::Filter, String> {
+/// gets an error here answers 500. `types` are those that may stand here. `target` follows the
+/// reference of a mirror; one that leads nowhere spoils the mirror alone.
+pub(super) fn filter(
+    filter: &Filter,
+    types: &[&str],
+    target: impl FnOnce(&BackendRef) -> Target,
+) -> Result<conf::Filter, String> {
     match filter.kind.as_str() {
+        "" => Err(format!("type is missing; it should be one of {}", types.join(", "))),
+        "ExtensionRef" => {
+            let name = filter.extension_ref.as_ref().map(|r| format!(" {} {} ({})", r.kind, r.name, r.group));
+            let name = name.unwrap_or_default();
+            Err(format!("extensionRef{name} cannot be resolved: this controller has no extension filters; remove it"))
+        }
+        kind if !types.contains(&kind) => Err(unsupported(kind, types)),
         "RequestHeaderModifier" => {
             let modifier = given(filter.request_header_modifier.as_ref(), "requestHeaderModifier")?;
             header_modifier(modifier).map(conf::Filter::RequestHeaderModifier)
@@ -29,21 +40,26 @@ pub(super) fn filter(filter: &Filter, target: impl FnOnce(&BackendRef) -> Target
             let target = target(&given.backend_ref);
             Ok(conf::Filter::RequestMirror(Mirror { target, fraction: fraction(given)? }))
         }
-        "ExtensionRef" => {
-            let name = filter.extension_ref.as_ref().map(|r| format!(" {} {} ({})", r.kind, r.name, r.group));
-            let name = name.unwrap_or_default();
-            Err(format!("extensionRef{name} cannot be resolved: this controller has no extension filters; remove it"))
-        }
-        "" => Err(format!("type is missing; it should be one of {}", TYPES.join(", "))),
-        kind => Err(match nearest(kind, TYPES) {
-            Some(near) => format!("type {kind} is not supported; is {near} meant?"),
-            None => format!("type {kind} is not supported by this controller; remove the filter"),
-        }),
+        kind => Err(unsupported(kind, types)),
     }
 }
 
-const TYPES: [&str; 5] =
+/// Those of HTTPRoutes.
+pub(super) const OF_HTTP: [&str; 5] =
     ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "RequestMirror"];
+
+/// Those of GRPCRoutes.
+pub(super) const OF_GRPC: [&str; 3] = ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"];
+
+fn unsupported(kind: &str, types: &[&str]) -> String {
+    if OF_HTTP.contains(&kind) {
+        return format!("type {kind} is for HTTPRoutes alone; remove the filter");
+    }
+    match nearest(kind, types.iter().copied()) {
+        Some(near) => format!("type {kind} is not supported; is {near} meant?"),
+        None => format!("type {kind} is not supported by this controller; remove the filter"),
+    }
+}
 
 fn given<'f, T>(field: Option<&'f T>, name: &str) -> Result<&'f T, String> {
     field.ok_or_else(|| format!("{name} is missing, which the filter's type demands"))

@@ -6,7 +6,7 @@ use super::certificate::Certificates;
 use super::https::{self, HTTPS};
 use super::{name, target};
 use crate::api::gateways::{GatewayListeners, GatewaySpec, GatewayTlsFrontend};
-use crate::api::{GROUP, ObjectKey};
+use crate::api::{GROUP, ObjectKey, ObjectRef};
 use crate::status::{Condition, Fault, ListenerStatus, RouteKind, Truth};
 
 /// A listener of a Gateway of ours, and what was found out about it.
@@ -30,7 +30,7 @@ pub(super) struct Listener<'a> {
     /// What it refers to and cannot have.
     pub(super) unresolved: Option<Fault>,
     /// The routes accepted by it.
-    pub(super) attached: BTreeSet<ObjectKey>,
+    pub(super) attached: BTreeSet<ObjectRef>,
 }
 
 /// The listeners of a Gateway, each looked at alone and then beside the others.
@@ -222,7 +222,7 @@ fn both(first: Option<Fault>, second: Option<Fault>) -> Option<Fault> {
 /// The kinds that the protocol can serve and the listener allows; and those it allows in vain.
 fn kinds(spec: &GatewayListeners) -> (Vec<RouteKind>, Option<Fault>) {
     let servable: &[RouteKind] = match spec.protocol.as_str() {
-        HTTP | HTTPS => &[HTTP_ROUTE],
+        HTTP | HTTPS => &[HTTP_ROUTE, GRPC_ROUTE],
         _ => &[],
     };
     let allowed = spec.allowed_routes.as_ref().and_then(|allowed| allowed.kinds.as_deref()).unwrap_or_default();
@@ -257,6 +257,7 @@ fn kinds(spec: &GatewayListeners) -> (Vec<RouteKind>, Option<Fault>) {
 
 const HTTP: &str = "HTTP";
 const HTTP_ROUTE: RouteKind = RouteKind { group: GROUP, kind: "HTTPRoute" };
+const GRPC_ROUTE: RouteKind = RouteKind { group: GROUP, kind: "GRPCRoute" };
 
 /// Listeners of one Gateway on one port must speak protocols that can be told apart from the first
 /// bytes, and hosts must tell apart those that speak the same. All that do not are at fault.

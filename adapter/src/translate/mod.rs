@@ -1,6 +1,7 @@
 //! Objects in, documents and statuses out: pure, total, and the same for every order of arrival.
 
 mod address;
+mod any_route;
 mod attach;
 mod backend;
 mod certificate;
@@ -8,6 +9,8 @@ mod class;
 mod filter;
 mod gateway;
 mod grant;
+mod grpc_match;
+mod http_match;
 mod https;
 mod listener;
 mod name;
@@ -23,6 +26,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use conf::{Document, Kind, Name};
 
 pub use self::address::{Addresses, ServiceType, UnknownServiceType};
+use self::any_route::AnyRoute;
 use self::backend::Backends;
 use self::certificate::Certificates;
 use self::gateway::Gateway;
@@ -92,13 +96,15 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     let mut backends = Backends::new(snapshot);
     let mut translation = Translation { objects, ..Translation::default() };
     let mut route_statuses = Vec::new();
-    for (key, route) in &snapshot.routes {
+    let http_routes = snapshot.http_routes.iter().map(|(key, route)| (key, AnyRoute::Http(route)));
+    let grpc_routes = snapshot.grpc_routes.iter().map(|(key, route)| (key, AnyRoute::Grpc(route)));
+    for (key, route) in http_routes.chain(grpc_routes) {
         let Some(translated) = route::translate(key, route, &mut gateways, &snapshot.namespaces, &mut backends) else {
             continue;
         };
         route_statuses.push(translated.status);
-        if let Some(document) = translated.document {
-            translation.add(name::file("route", key), Document::Route(document));
+        if let Some((file, document)) = translated.document {
+            translation.add(file, Document::Route(document));
         }
     }
     for (key, gateway) in &gateways {

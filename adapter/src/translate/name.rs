@@ -14,8 +14,18 @@ pub(super) fn route(route: &ObjectKey) -> Name {
     name(route.to_string())
 }
 
+/// GRPCRoutes and HTTPRoutes may have the same names.
+pub(super) fn grpc_route(route: &ObjectKey) -> Name {
+    name(format!("{route}/grpc"))
+}
+
 pub(super) fn backend(service: &ObjectKey, port: i32) -> Name {
     name(format!("{service}:{port}"))
+}
+
+/// The same port, spoken to in another protocol than others speak to it.
+pub(super) fn h2c_backend(service: &ObjectKey, port: i32) -> Name {
+    name(format!("{service}:{port}/h2c"))
 }
 
 pub(super) fn certificate(secret: &ObjectKey) -> Name {

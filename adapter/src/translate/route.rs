@@ -2,20 +2,20 @@ use std::collections::BTreeMap;
 
 use conf::{Hostname, Name};
 
+use super::any_route::AnyRoute;
 use super::attach::{self, Candidate};
 use super::backend::Backends;
 use super::gateway::Gateway;
-use super::grant::Referrer;
 use super::name;
 use super::rule::Rules;
 use crate::api::http_route::ParentRef;
-use crate::api::{CONTROLLER_NAME, GROUP, HttpRoute, Namespace, ObjectKey, ObjectRef};
+use crate::api::{CONTROLLER_NAME, GROUP, Namespace, ObjectKey, ObjectRef};
 use crate::status::{Condition, Content, Fault, ParentStatus, RouteStatus, Status, Truth};
 
-/// What becomes of one HTTPRoute that refers to Gateways of ours.
+/// What becomes of one route that refers to Gateways of ours.
 pub(super) struct Translated {
-    /// None where no listener serves it.
-    pub(super) document: Option<conf::Route>,
+    /// With the name of its file; none where no listener serves it.
+    pub(super) document: Option<(String, conf::Route)>,
     pub(super) status: Status,
 }
 
@@ -23,28 +23,28 @@ pub(super) struct Translated {
 /// accept it.
 pub(super) fn translate(
     key: &ObjectKey,
-    route: &HttpRoute,
+    route: AnyRoute<'_>,
     gateways: &mut BTreeMap<&ObjectKey, Gateway<'_>>,
     namespaces: &BTreeMap<ObjectKey, Namespace>,
     backends: &mut Backends<'_>,
 ) -> Option<Translated> {
     let parents: Vec<_> = route
-        .spec
-        .parent_refs
+        .parent_refs()
         .iter()
         .filter_map(|parent| Some((parent, gateway_of(key, parent).filter(|gateway| gateways.contains_key(gateway))?)))
         .collect();
     if parents.is_empty() {
         return None;
     }
-    let hostnames = hostnames(&route.spec.hostnames);
-    let rules = Rules::of(Referrer { kind: KIND, namespace: &key.namespace }, &route.spec.rules, backends);
+    let object = ObjectRef::new(route.kind(), key);
+    let hostnames = hostnames(route.hostnames());
+    let rules = Rules::of(key, route, backends);
     let mut statuses = Vec::new();
     let mut listeners: Vec<Name> = Vec::new();
     for (parent, gateway) in parents {
         let Some(gateway) = gateways.get_mut(&gateway) else { continue };
         let attached = hostnames.as_ref().map_err(Clone::clone).and_then(|hostnames| {
-            attach::attach(&Candidate { kind: KIND, key, hostnames }, parent, gateway, namespaces)
+            attach::attach(&Candidate { kind: route.kind(), key, hostnames }, parent, gateway, namespaces)
         });
         let accepted = attached.and_then(|attached| {
             // Even a route without a rule that can be followed is served, with 500.
@@ -53,28 +53,26 @@ pub(super) fn translate(
             listeners.extend(names.filter(|name| served.contains(name)).cloned());
             rules.accepted()?;
             for i in attached {
-                gateway.listeners[i].attached.insert(key.clone());
+                gateway.listeners[i].attached.insert(object.clone());
             }
             Ok(())
         });
-        let generation = route.metadata.generation;
+        let generation = route.metadata().generation;
         statuses.push(ParentStatus {
             parent_ref: parent.clone(),
             controller_name: CONTROLLER_NAME,
-            conditions: conditions(key, &gateway.key.to_string(), accepted, &rules, generation),
+            conditions: conditions(&object, gateway.key, accepted, &rules, generation),
         });
     }
     listeners.sort();
     listeners.dedup();
-    let document = hostnames.ok().filter(|_| !listeners.is_empty()).map(|hostnames| conf::Route {
-        name: name::route(key),
-        listeners,
-        hostnames,
-        order: name::order(&route.metadata, key),
-        rules: rules.rules,
+    let document = hostnames.ok().filter(|_| !listeners.is_empty()).map(|hostnames| {
+        let (name, file) = route.names(key);
+        let order = name::order(route.metadata(), key);
+        (file, conf::Route { name, listeners, hostnames, order, rules: rules.rules })
     });
     let content = Content::Route(RouteStatus { parents: statuses });
-    Some(Translated { document, status: Status { object: ObjectRef::new(KIND, key), content } })
+    Some(Translated { document, status: Status { object, content } })
 }
 
 /// The Gateway that a parent reference names, ours or not.
@@ -92,22 +90,22 @@ fn hostnames(texts: &[String]) -> Result<Vec<Hostname>, Fault> {
 }
 
 fn conditions(
-    key: &ObjectKey,
-    gateway: &str,
+    route: &ObjectRef,
+    gateway: &ObjectKey,
     accepted: Result<(), Fault>,
     rules: &Rules,
     generation: Option<i64>,
 ) -> Vec<Condition> {
-    let of_route = |fault: Fault| Fault::new(fault.reason, format!("HTTPRoute {key}: {}", fault.message));
+    let of_route = |fault: Fault| Fault::new(fault.reason, format!("{route}: {}", fault.message));
     let accepted = accepted.map_err(of_route);
     let mut conditions = vec![Condition::unless(
         accepted.as_ref().err(),
         "Accepted",
         generation,
-        format!("HTTPRoute {key} is attached to Gateway {gateway}"),
+        format!("{route} is attached to Gateway {gateway}"),
     )];
     // Only of accepted routes does the API want to hear this.
-    if let Some(Fault { reason, message }) = rules.partially_invalid(key).filter(|_| accepted.is_ok()) {
+    if let Some(Fault { reason, message }) = rules.partially_invalid(route).filter(|_| accepted.is_ok()) {
         let status = Truth::True;
         conditions.push(Condition {
             kind: "PartiallyInvalid",
@@ -121,9 +119,7 @@ fn conditions(
         rules.unresolved().map(of_route).as_ref(),
         "ResolvedRefs",
         generation,
-        format!("everything that HTTPRoute {key} refers to is there"),
+        format!("everything that {route} refers to is there"),
     ));
     conditions
 }
-
-const KIND: &str = "HTTPRoute";

@@ -1,17 +1,15 @@
-//! The rules of an HTTPRoute.
+//! The rules of a route.
 
-use std::collections::HashSet;
 use std::str::FromStr;
 
-use conf::{
-    Document, HeaderMatch, Match, MethodMatch, PathMatch, QueryMatch, StringMatch, Target, WeightedBackend, nearest,
-};
+use conf::{Document, Match, Target, WeightedBackend};
 
+use super::any_route::{AnyRoute, AnyRule, Dialect};
 use super::backend::Backends;
 use super::grant::Referrer;
 use super::{filter, name};
-use crate::api::ObjectKey;
 use crate::api::http_route::{self as api, BackendRef, Filter};
+use crate::api::{ObjectKey, ObjectRef};
 use crate::status::Fault;
 
 /// The rules of a route, as far as they can be followed.
@@ -28,21 +26,25 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn of(referrer: Referrer<'_>, rules: &[api::Rule], backends: &mut Backends<'_>) -> Self {
+    pub(super) fn of(key: &ObjectKey, route: AnyRoute<'_>, backends: &mut Backends<'_>) -> Self {
+        let referrer = Referrer { kind: route.kind(), namespace: &key.namespace };
+        let dialect = route.dialect();
+        let rules = route.rules();
         let mut all = Self { count: rules.len(), ..Self::default() };
-        for (i, rule) in rules.iter().enumerate() {
-            let mut draft =
-                Draft { referrer, backends: &mut *backends, field: format!("rules[{i}]"), unresolved: vec![] };
-            let (matches, bad_match) = draft.matches(&rule.matches);
-            let followed = draft.rule(rule, &matches);
+        for (i, mut rule) in rules.into_iter().enumerate() {
+            let field = format!("rules[{i}]");
+            let mut draft = Draft { referrer, dialect, backends: &mut *backends, field, unresolved: vec![] };
+            let is_unconditional = rule.matches.is_empty();
+            let (matches, bad_match) = draft.matches(std::mem::take(&mut rule.matches));
+            let followed = draft.rule(&rule, &matches);
             all.unresolved.append(&mut draft.unresolved);
             // Without a match that can be understood, nothing is known about whom it concerns.
-            let concerns_some = rule.matches.is_empty() || !matches.is_empty();
+            let concerns_some = is_unconditional || !matches.is_empty();
             match bad_match.map_or(followed, Err) {
                 Ok(rule) => all.rules.push(rule),
                 Err(fault) => {
                     if concerns_some {
-                        all.rules.push(refusal(rule, matches, &fault));
+                        all.rules.push(refusal(&rule, matches, &fault));
                     }
                     all.faults.push((i, fault));
                 }
@@ -60,14 +62,13 @@ impl Rules {
     }
 
     /// What is wrong with some of the rules, where others can be followed.
-    pub(super) fn partially_invalid(&self, route: &ObjectKey) -> Option<Fault> {
+    pub(super) fn partially_invalid(&self, route: &ObjectRef) -> Option<Fault> {
         if self.faults.is_empty() || self.faults.len() == self.count {
             return None;
         }
         let positions = self.faults.iter().map(|(i, _)| i.to_string()).collect::<Vec<_>>().join(", ");
         // The beginning is what the API demands.
-        let message =
-            format!("Dropped Rule {positions} of HTTPRoute {route}, whose requests get 500: {}", self.messages());
+        let message = format!("Dropped Rule {positions} of {route}, whose requests get 500: {}", self.messages());
         Some(Fault::new(UNSUPPORTED_VALUE, message))
     }
 
@@ -82,10 +83,10 @@ impl Rules {
     }
 }
 
-fn refusal(rule: &api::Rule, matches: Vec<Match>, fault: &Fault) -> conf::Rule {
+fn refusal(rule: &AnyRule<'_>, matches: Vec<Match>, fault: &Fault) -> conf::Rule {
     let target = Target::Invalid(fault.message.clone());
     conf::Rule {
-        name: rule.name.as_deref().map(name::rule),
+        name: rule.name.map(name::rule),
         matches,
         backends: vec![WeightedBackend { target, weight: 1, filters: Vec::new() }],
         ..conf::Rule::default()
@@ -95,6 +96,7 @@ fn refusal(rule: &api::Rule, matches: Vec<Match>, fault: &Fault) -> conf::Rule {
 /// One rule on its way. Its methods give the first fault they meet.
 struct Draft<'d, 'a> {
     referrer: Referrer<'d>,
+    dialect: Dialect,
     backends: &'d mut Backends<'a>,
     /// The rule's place in the route, with which all messages begin.
     field: String,
@@ -102,25 +104,27 @@ struct Draft<'d, 'a> {
 }
 
 impl Draft<'_, '_> {
-    fn rule(&mut self, rule: &api::Rule, matches: &[Match]) -> Result<conf::Rule, Fault> {
+    fn rule(&mut self, rule: &AnyRule<'_>, matches: &[Match]) -> Result<conf::Rule, Fault> {
         // References first and all of them, whatever else is wrong: their condition is their own.
-        let filters = self.filters("", &rule.filters);
+        let filters = self.filters("", rule.filters);
         let backends: Vec<_> =
             rule.backend_refs.iter().enumerate().map(|(i, backend)| self.backend(i, backend)).collect();
-        if rule.session_persistence.is_some() {
+        if rule.has_session_persistence {
             return Err(self.unsupported("sessionPersistence: it is not supported by this controller; remove it"));
         }
+        let limit = |limit: fn(&api::Timeouts) -> Option<&String>| rule.timeouts.and_then(limit).map(String::as_str);
         let timeouts = conf::Timeouts {
-            request: self.parse("timeouts.request", rule.timeouts.request.as_deref())?,
-            backend_request: self.parse("timeouts.backendRequest", rule.timeouts.backend_request.as_deref())?,
+            request: self.parse("timeouts.request", limit(|timeouts| timeouts.request.as_ref()))?,
+            backend_request: self
+                .parse("timeouts.backendRequest", limit(|timeouts| timeouts.backend_request.as_ref()))?,
         };
         let rule = conf::Rule {
-            name: rule.name.as_deref().map(name::rule),
+            name: rule.name.map(name::rule),
             matches: matches.to_vec(),
             filters: filters?,
             backends: backends.into_iter().collect::<Result<_, _>>()?,
             timeouts,
-            retry: rule.retry.as_ref().map(|retry| self.retry(retry)).transpose()?.flatten(),
+            retry: rule.retry.map(|retry| self.retry(retry)).transpose()?.flatten(),
         };
         self.check_filters(&rule)?;
         match problems(&rule).first() {
@@ -130,11 +134,11 @@ impl Draft<'_, '_> {
     }
 
     /// The matches that can be understood, and what is wrong with the first of the others.
-    fn matches(&self, matches: &[api::Match]) -> (Vec<Match>, Option<Fault>) {
+    fn matches(&self, matches: Vec<Result<Match, String>>) -> (Vec<Match>, Option<Fault>) {
         let mut bad = None;
         let mut understood = Vec::new();
-        for (i, condition) in matches.iter().enumerate() {
-            match match_(condition) {
+        for (i, condition) in matches.into_iter().enumerate() {
+            match condition.and_then(checked) {
                 Ok(condition) => understood.push(condition),
                 Err(message) => {
                     bad.get_or_insert_with(|| self.unsupported(format!("matches[{i}].{message}")));
@@ -146,11 +150,13 @@ impl Draft<'_, '_> {
 
     /// `owner` is whose filters they are, within the rule.
     fn filters(&mut self, owner: &str, filters: &[Filter]) -> Result<Vec<conf::Filter>, Fault> {
+        let types = self.dialect.filters;
         let mut all = Vec::new();
         let mut first_fault = None;
         for (i, filter) in filters.iter().enumerate() {
             let field = format!("{owner}filters[{i}]");
-            match filter::filter(filter, |reference| self.target(&format!("{field}.requestMirror"), reference)) {
+            let target = |reference: &_| self.target(&format!("{field}.requestMirror"), reference);
+            match filter::filter(filter, types, target) {
                 Ok(filter) => all.push(filter),
                 Err(message) => {
                     first_fault.get_or_insert_with(|| self.unsupported(format!("{field}: {message}")));
@@ -171,7 +177,7 @@ impl Draft<'_, '_> {
     }
 
     fn target(&mut self, field: &str, reference: &BackendRef) -> Target {
-        match self.backends.resolve(self.referrer, reference) {
+        match self.backends.resolve(self.referrer, reference, self.dialect.protocol) {
             Ok(name) => Target::Backend(name),
             Err(Fault { reason, message }) => {
                 self.unresolved.push(Fault::new(reason, format!("{}.{field}: {message}", self.field)));
@@ -246,70 +252,12 @@ fn problems(rule: &conf::Rule) -> Vec<String> {
     conf::problems(&Document::Route(route)).into_iter().map(relative).collect()
 }
 
-fn match_(condition: &api::Match) -> Result<Match, String> {
-    let translated = Match {
-        path: condition.path.as_ref().map(path).transpose()?,
-        method: condition.method.as_deref().map(method).transpose()?,
-        headers: headers(&condition.headers)?,
-        query: query(&condition.query_params)?,
-    };
-    let probe = conf::Rule { matches: vec![translated.clone()], ..conf::Rule::default() };
+/// The condition, if the gateway would take it.
+fn checked(condition: Match) -> Result<Match, String> {
+    let probe = conf::Rule { matches: vec![condition.clone()], ..conf::Rule::default() };
     match problems(&probe).first() {
         Some(problem) => Err(problem.replacen("matches[0].", "", 1)),
-        None => Ok(translated),
-    }
-}
-
-fn path(path: &api::PathMatch) -> Result<PathMatch, String> {
-    match path.kind.as_str() {
-        "Exact" => Ok(PathMatch::Exact(path.value.clone())),
-        "PathPrefix" => Ok(PathMatch::Prefix(path.value.clone())),
-        "RegularExpression" => path.value.parse().map(PathMatch::Regex).map_err(|error| format!("path: {error}")),
-        kind => Err(format!("path: type {kind} is not supported; use Exact, PathPrefix or RegularExpression")),
-    }
-}
-
-fn method(method: &str) -> Result<MethodMatch, String> {
-    if METHODS.contains(&method) {
-        return method.parse();
-    }
-    Err(match nearest(method, METHODS) {
-        Some(near) => format!("method: {method} is not supported; is {near} meant?"),
-        None => format!("method: {method} is not supported; it should be one of {}", METHODS.join(", ")),
-    })
-}
-
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-
-/// Of several conditions on one header only the first counts, says the API.
-fn headers(conditions: &[api::ValueMatch]) -> Result<Vec<HeaderMatch>, String> {
-    let mut seen = HashSet::new();
-    let firsts = conditions.iter().filter(|condition| seen.insert(condition.name.to_ascii_lowercase()));
-    firsts
-        .map(|condition| {
-            let name = filter::header_name(&condition.name).map_err(|error| format!("headers: {error}"))?;
-            Ok(HeaderMatch { name, value: value("headers", condition)? })
-        })
-        .collect()
-}
-
-/// As for headers, but with case.
-fn query(conditions: &[api::ValueMatch]) -> Result<Vec<QueryMatch>, String> {
-    let mut seen = HashSet::new();
-    let firsts = conditions.iter().filter(|condition| seen.insert(condition.name.as_str()));
-    firsts
-        .map(|condition| Ok(QueryMatch { name: condition.name.clone(), value: value("queryParams", condition)? }))
-        .collect()
-}
-
-fn value(field: &str, condition: &api::ValueMatch) -> Result<StringMatch, String> {
-    let name = &condition.name;
-    match condition.kind.as_str() {
-        "Exact" => Ok(StringMatch::Exact(condition.value.clone())),
-        "RegularExpression" => {
-            condition.value.parse().map(StringMatch::Regex).map_err(|error| format!("{field} {name}: {error}"))
-        }
-        kind => Err(format!("{field} {name}: type {kind} is not supported; use Exact or RegularExpression")),
+        None => Ok(condition),
     }
 }
 
