@@ -161,6 +161,7 @@ impl Found {
                 Filter::RequestHeaderModifier(_) => ("requestHeaderModifier", None),
                 Filter::ResponseHeaderModifier(_) => ("responseHeaderModifier", None),
                 Filter::RequestRedirect(redirect) => ("requestRedirect", redirect.path.as_ref()),
+                Filter::Cors(_) => ("cors", None),
                 Filter::UrlRewrite(rewrite) => ("urlRewrite", rewrite.path.as_ref()),
                 // The only one that may stand more than once.
                 Filter::RequestMirror(_) => continue,

@@ -1,7 +1,7 @@
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fraction, Hostname, Name, Target, check};
+use crate::{Cors, Fraction, Hostname, Name, Target, check};
 
 /// What happens to a request on its way, named as in the Gateway API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,7 @@ pub enum Filter {
     RequestRedirect(Redirect),
     UrlRewrite(Rewrite),
     RequestMirror(Mirror),
+    Cors(Cors),
 }
 
 /// Applied in this order: `set` replaces, `add` appends, `remove` deletes.

@@ -7,6 +7,7 @@
 mod backend;
 mod certificate;
 mod check;
+mod cors;
 mod document;
 mod filter;
 mod listener;
@@ -20,6 +21,7 @@ mod value;
 pub use backend::{Backend, Protocol, Target};
 pub use certificate::{Certificate, CertificateError};
 pub use check::{dangling, problems, references};
+pub use cors::{Allowed, Cors};
 pub use document::{Document, Key, Kind, Revision};
 pub use filter::{Filter, Header, HeaderModifier, Mirror, PathModifier, Redirect, RedirectStatus, Rewrite, Scheme};
 pub use listener::{Listener, Tls};
@@ -28,7 +30,7 @@ pub use problem::{Location, Problem};
 pub use route::{Retry, Route, Rule, Timeouts, WeightedBackend};
 pub use suggest::nearest;
 pub use text::{Parsed, parse, render};
-pub use value::{Duration, Fraction, Hostname, Name, Pattern};
+pub use value::{Duration, Fraction, Hostname, Name, Origin, Pattern};
 
 /// Every value that a document's text holds as one string is written with `Display` and read with
 /// `FromStr`, so that the same words appear in files, messages and logs.

@@ -99,6 +99,8 @@ fn only_problem(text: &str) -> String {
 
 /// The key that a line of rendered YAML begins with.
 fn key(line: &str) -> Option<&str> {
-    let (key, _) = line.trim_start_matches([' ', '-']).split_once(':')?;
-    key.chars().all(|c| c.is_ascii_alphabetic()).then_some(key)
+    let (key, value) = line.trim_start_matches([' ', '-']).split_once(':')?;
+    // Anything else after the colon is part of a value.
+    let is_key = matches!(value.chars().next(), None | Some(' ')) && key.chars().all(|c| c.is_ascii_alphabetic());
+    is_key.then_some(key)
 }

@@ -117,6 +117,7 @@ pub struct Filter {
     pub request_redirect: Option<Redirect>,
     pub url_rewrite: Option<Rewrite>,
     pub request_mirror: Option<Mirror>,
+    pub cors: Option<Cors>,
     pub extension_ref: Option<ExtensionRef>,
 }
 
@@ -177,6 +178,22 @@ pub struct Fraction {
 
 fn hundred() -> i64 {
     100
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Cors {
+    pub allow_origins: Vec<String>,
+    pub allow_credentials: bool,
+    pub allow_methods: Vec<String>,
+    pub allow_headers: Vec<String>,
+    pub expose_headers: Vec<String>,
+    #[serde(default = "five")]
+    pub max_age: i64,
+}
+
+fn five() -> i64 {
+    5
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

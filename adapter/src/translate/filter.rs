@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use conf::{Header, HeaderModifier, Hostname, Mirror, PathModifier, Redirect, Rewrite, Scheme, Target, nearest};
+use conf::{Cors, Header, HeaderModifier, Hostname, Mirror, PathModifier, Redirect, Rewrite, Scheme, Target, nearest};
 use http::{HeaderName, HeaderValue};
 
 use crate::api::http_route::{self as api, BackendRef, Filter};
@@ -40,13 +40,14 @@ pub(super) fn filter(
             let target = target(&given.backend_ref);
             Ok(conf::Filter::RequestMirror(Mirror { target, fraction: fraction(given)? }))
         }
+        "CORS" => cors(given(filter.cors.as_ref(), "cors")?).map(conf::Filter::Cors),
         kind => Err(unsupported(kind, types)),
     }
 }
 
 /// Those of HTTPRoutes.
-pub(super) const OF_HTTP: [&str; 5] =
-    ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "RequestMirror"];
+pub(super) const OF_HTTP: [&str; 6] =
+    ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "RequestMirror", "CORS"];
 
 /// Those of GRPCRoutes.
 pub(super) const OF_GRPC: [&str; 3] = ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"];
@@ -144,6 +145,23 @@ fn path_modifier(modifier: &api::PathModifier) -> Result<PathModifier, String> {
         other => Err(format!("type {other} is not supported; use ReplaceFullPath or ReplacePrefixMatch")),
     }
 }
+
+fn cors(cors: &api::Cors) -> Result<Cors, String> {
+    let api::Cors { allow_origins, allow_credentials, allow_methods, allow_headers, expose_headers, max_age } = cors;
+    let seconds = u32::try_from(*max_age).ok().filter(|seconds| *seconds > 0);
+    let seconds = seconds.ok_or_else(|| format!("maxAge: {max_age} is not a number of seconds from 1"))?;
+    Ok(Cors {
+        allow_origins: within("allowOrigins", allow_origins.clone().try_into())?,
+        allow_credentials: *allow_credentials,
+        allow_methods: within("allowMethods", allow_methods.clone().try_into())?,
+        allow_headers: within("allowHeaders", allow_headers.clone().try_into())?,
+        expose_headers: within("exposeHeaders", expose_headers.clone().try_into())?,
+        max_age: conf::Duration::from_secs(seconds.min(MOST_SECONDS)),
+    })
+}
+
+/// The longest that a document can say, eleven years. Browsers remember for a day at most.
+const MOST_SECONDS: u32 = 99_999 * 3600;
 
 fn fraction(mirror: &api::Mirror) -> Result<conf::Fraction, String> {
     let share = |numerator: i64, denominator: i64| {

@@ -17,6 +17,10 @@ impl Duration {
         Self(StdDuration::from_millis(millis.into()))
     }
 
+    pub fn from_secs(seconds: u32) -> Self {
+        Self(StdDuration::from_secs(seconds.into()))
+    }
+
     pub fn as_std(self) -> StdDuration {
         self.0
     }

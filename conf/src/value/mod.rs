@@ -4,10 +4,12 @@ mod duration;
 mod fraction;
 mod hostname;
 mod name;
+mod origin;
 mod pattern;
 
 pub use duration::Duration;
 pub use fraction::Fraction;
 pub use hostname::Hostname;
 pub use name::Name;
+pub use origin::Origin;
 pub use pattern::Pattern;

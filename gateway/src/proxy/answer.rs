@@ -4,29 +4,54 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION};
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::timeout;
 
-use crate::table::Miss;
+use crate::filter::Sharing;
+use crate::table::{Miss, Request};
 
 /// An answer that no backend gave, with one line for people about why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) why: String,
-    location: Option<String>,
+    /// Beside those of its body; boxed, since answers are errors, which are to be small.
+    headers: Box<HeaderMap>,
 }
 
 impl Answer {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), location: None }
+        Self { status, why: why.into(), headers: Box::default() }
     }
 
-    pub(super) fn redirect(status: StatusCode, location: String) -> Self {
-        Self { status, why: format!("see {location}"), location: Some(location) }
+    pub(super) fn redirect(status: StatusCode, location: &str) -> Self {
+        let Ok(value) = HeaderValue::try_from(location) else {
+            return Self::new(StatusCode::BAD_REQUEST, "the path has control characters");
+        };
+        let mut answer = Self::new(status, format!("see {location}"));
+        answer.headers.insert(LOCATION, value);
+        answer
+    }
+
+    /// To a browser that asks whether a page may send a request.
+    pub(super) fn preflight(sharing: &Sharing, request: &Request<'_>) -> Self {
+        if !sharing.is_allowed() {
+            return Self::new(StatusCode::FORBIDDEN, "the route is not for pages of this origin");
+        }
+        let mut answer = Self::new(StatusCode::NO_CONTENT, "told the browser what the page may send");
+        sharing.permit(request, &mut answer.headers);
+        answer
+    }
+
+    /// The same, as a browser needs it to show it to a page.
+    pub(super) fn shared(mut self, sharing: Option<&Sharing>) -> Self {
+        if let Some(sharing) = sharing {
+            sharing.tell(&mut *self.headers);
+        }
+        self
     }
 
     /// What a request gets that no rule answers.
@@ -98,11 +123,14 @@ impl Answer {
     }
 
     fn for_http(&self, method: &Method) -> Result<(ResponseHeader, Bytes)> {
-        let body = Bytes::from(format!("{}\n", self.why));
-        let mut head = ResponseHeader::build(self.status, Some(3))?;
-        if let Some(location) = &self.location {
-            head.insert_header(LOCATION, location.as_str())?;
+        let mut head = ResponseHeader::build(self.status, Some(2 + self.headers.len()))?;
+        for (name, value) in &*self.headers {
+            head.append_header(name, value)?;
         }
+        if self.status == StatusCode::NO_CONTENT {
+            return Ok((head, Bytes::new()));
+        }
+        let body = Bytes::from(format!("{}\n", self.why));
         head.insert_header(CONTENT_TYPE, "text/plain; charset=utf-8")?;
         head.insert_header(CONTENT_LENGTH, body.len())?;
         Ok((head, if method == Method::HEAD { Bytes::new() } else { body }))

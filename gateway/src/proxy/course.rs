@@ -8,7 +8,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::answer::Answer;
 use super::{fault, headers};
-use crate::filter;
+use crate::filter::{self, Sharing};
 use crate::table::{Backend, Choice, ChoiceTarget, Filters, Request, Rule, Table, Via};
 
 /// A request's way to a backend.
@@ -19,6 +19,7 @@ pub(super) struct Course {
     /// What the client spoke.
     scheme: conf::Scheme,
     prefix: Option<usize>,
+    pub(super) sharing: Option<Sharing>,
 }
 
 /// What becomes of a request.
@@ -48,14 +49,27 @@ pub(super) fn decide(table: &Table, via: Via<'_>, local: SocketAddr, head: &Requ
             port => port,
         };
         let location = filter::location(redirect, &request, found.prefix, scheme, port);
-        Some(Answer::redirect(redirect.status_code.code(), location))
+        Some(Answer::redirect(redirect.status_code.code(), &location))
     };
-    let course = match redirected(&rule.filters) {
-        Some(answer) => Err(answer),
-        None => choose(table, rule).and_then(|(choice, backend)| match redirected(&choice.filters) {
-            Some(answer) => Err(answer),
-            None => Ok(Course { rule: rule.clone(), choice, backend, scheme, prefix: found.prefix }),
-        }),
+    let sharing = |filters: &Filters| Some(Sharing::new(filters.cors.clone()?, &request));
+    let answered = |sharing: Option<&Sharing>, filters: &Filters| {
+        let sharing = sharing.filter(|_| filter::is_preflight(&request));
+        sharing.map(|sharing| Answer::preflight(sharing, &request)).or_else(|| redirected(filters))
+    };
+    // A rule's word about other origins is for all its backends.
+    let of_rule = sharing(&rule.filters);
+    let course = match answered(of_rule.as_ref(), &rule.filters) {
+        Some(answer) => Err(answer.shared(of_rule.as_ref())),
+        None => match choose(table, rule) {
+            Err(answer) => Err(answer.shared(of_rule.as_ref())),
+            Ok((choice, backend)) => {
+                let sharing = of_rule.or_else(|| sharing(&choice.filters));
+                match answered(sharing.as_ref(), &choice.filters) {
+                    Some(answer) => Err(answer.shared(sharing.as_ref())),
+                    None => Ok(Course { rule: rule.clone(), choice, backend, scheme, prefix: found.prefix, sharing }),
+                }
+            }
+        },
     };
     Decision { found: Some((found.listener.clone(), rule.clone())), course }
 }
@@ -109,6 +123,9 @@ impl Course {
 
     /// Turns the backend's answer into what the client gets.
     pub(super) fn apply_to_answer(&self, head: &mut ResponseHeader) {
+        if let Some(sharing) = &self.sharing {
+            sharing.tell(head);
+        }
         let filters = [&self.choice.filters, &self.rule.filters];
         for modifier in filters.iter().filter_map(|filters| filters.response_headers.as_ref()) {
             filter::modify(modifier, head);

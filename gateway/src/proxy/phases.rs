@@ -273,6 +273,8 @@ impl ProxyHttp for Phases {
         context.exchange.end_attempt();
         context.note_end(Some(error));
         let answer = Answer::to(error).filter(|_| session.response_written().is_none());
+        let sharing = context.course.as_ref().and_then(|course| course.sharing.as_ref());
+        let answer = answer.map(|answer| answer.shared(sharing));
         if let Some(answer) = &answer {
             context.status = Some(answer.status);
             session.set_keepalive(None);

@@ -222,8 +222,9 @@ fn effects(table: &Table, rule: &Rule) -> Vec<String> {
 }
 
 fn filter_effects(table: &Table, filters: &Filters) -> Vec<String> {
-    let Filters { request_headers, response_headers, redirect, rewrite, mirrors } = filters;
+    let Filters { request_headers, response_headers, redirect, rewrite, cors, mirrors } = filters;
     let mut lines = Vec::new();
+    lines.extend(cors.iter().map(|_| "tells browsers which pages of other origins may ask".to_owned()));
     lines.extend(request_headers.iter().map(|_| "changes headers of the request".to_owned()));
     lines.extend(response_headers.iter().map(|_| "changes headers of the answer".to_owned()));
     lines.extend(redirect.iter().map(|redirect| format!("redirects with {}", redirect.status_code.code().as_u16())));

@@ -122,6 +122,7 @@ impl Resolving<'_, '_> {
                 Filter::ResponseHeaderModifier(modifier) => filters.response_headers = Some(modifier),
                 Filter::RequestRedirect(redirect) => filters.redirect = Some(redirect),
                 Filter::UrlRewrite(rewrite) => filters.rewrite = Some(rewrite),
+                Filter::Cors(cors) => filters.cors = Some(Arc::new(cors)),
                 Filter::RequestMirror(mirror) => filters.mirrors.push(self.mirror(mirror)),
             }
         }

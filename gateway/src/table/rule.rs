@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conf::{Fraction, HeaderModifier, Name, Redirect, Retry, Rewrite};
+use conf::{Cors, Fraction, HeaderModifier, Name, Redirect, Retry, Rewrite};
 
 use super::BackendId;
 use super::balance::{Backends, SAMPLES, Sequence};
@@ -39,6 +39,7 @@ pub struct Filters {
     pub response_headers: Option<HeaderModifier>,
     pub redirect: Option<Redirect>,
     pub rewrite: Option<Rewrite>,
+    pub cors: Option<Arc<Cors>>,
     pub mirrors: Vec<Mirror>,
 }
 
