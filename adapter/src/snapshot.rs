@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::api::{
-    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Namespace, Object, ObjectKey, ObjectRef,
+    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace, Object, ObjectKey, ObjectRef,
     ReferenceGrant, Secret, Service,
 };
 use crate::manifest::{self, Warning};
@@ -14,6 +14,7 @@ use crate::manifest::{self, Warning};
 pub struct Snapshot {
     pub classes: BTreeMap<ObjectKey, GatewayClass>,
     pub gateways: BTreeMap<ObjectKey, Gateway>,
+    pub listener_sets: BTreeMap<ObjectKey, ListenerSet>,
     pub http_routes: BTreeMap<ObjectKey, HttpRoute>,
     pub grpc_routes: BTreeMap<ObjectKey, GrpcRoute>,
     pub grants: BTreeMap<ObjectKey, ReferenceGrant>,
@@ -38,6 +39,7 @@ impl Snapshot {
         match object {
             Object::GatewayClass(class) => replace(&mut self.classes, key, class),
             Object::Gateway(gateway) => replace(&mut self.gateways, key, gateway),
+            Object::ListenerSet(set) => replace(&mut self.listener_sets, key, set),
             Object::HttpRoute(route) => replace(&mut self.http_routes, key, route),
             Object::GrpcRoute(route) => replace(&mut self.grpc_routes, key, route),
             Object::ReferenceGrant(grant) => replace(&mut self.grants, key, grant),
@@ -54,6 +56,7 @@ impl Snapshot {
         match object.kind {
             "GatewayClass" => self.classes.remove(key).is_some(),
             "Gateway" => self.gateways.remove(key).is_some(),
+            "ListenerSet" => self.listener_sets.remove(key).is_some(),
             "HTTPRoute" => self.http_routes.remove(key).is_some(),
             "GRPCRoute" => self.grpc_routes.remove(key).is_some(),
             "ReferenceGrant" => self.grants.remove(key).is_some(),
@@ -71,6 +74,7 @@ impl Snapshot {
         match object.kind {
             "GatewayClass" => self.classes.get(key)?.metadata.generation,
             "Gateway" => self.gateways.get(key)?.metadata.generation,
+            "ListenerSet" => self.listener_sets.get(key)?.metadata.generation,
             "HTTPRoute" => self.http_routes.get(key)?.metadata.generation,
             "GRPCRoute" => self.grpc_routes.get(key)?.metadata.generation,
             _ => None,

@@ -39,6 +39,7 @@ const API_VERSION: &str = "gateway.networking.k8s.io/v1";
 pub enum Content {
     GatewayClass(GatewayClassStatus),
     Gateway(GatewayStatus),
+    ListenerSet(ListenerSetStatus),
     Route(RouteStatus),
 }
 
@@ -48,6 +49,7 @@ impl Content {
         let conditions = match self {
             Self::GatewayClass(class) => &class.conditions,
             Self::Gateway(gateway) => &gateway.conditions,
+            Self::ListenerSet(set) => &set.conditions,
             Self::Route(route) => &route.parents.first()?.conditions,
         };
         conditions.first()?.observed_generation
@@ -72,7 +74,13 @@ pub struct Feature {
 pub struct GatewayStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Address>,
-    pub attached_listener_sets: i32,
+    pub attached_listener_sets: usize,
+    pub conditions: Vec<Condition>,
+    pub listeners: Vec<ListenerStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListenerSetStatus {
     pub conditions: Vec<Condition>,
     pub listeners: Vec<ListenerStatus>,
 }

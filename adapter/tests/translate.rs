@@ -170,6 +170,10 @@ fn conditions(status: &Status) -> Vec<&Condition> {
             let listeners = gateway.listeners.iter().flat_map(|listener| &listener.conditions);
             gateway.conditions.iter().chain(listeners).collect()
         }
+        Content::ListenerSet(set) => {
+            let listeners = set.listeners.iter().flat_map(|listener| &listener.conditions);
+            set.conditions.iter().chain(listeners).collect()
+        }
         Content::Route(route) => route.parents.iter().flat_map(|parent| &parent.conditions).collect(),
     }
 }
@@ -208,6 +212,7 @@ fn as_value(object: &Object) -> Value {
     match object {
         Object::GatewayClass(object) => serde_json::to_value(object),
         Object::Gateway(object) => serde_json::to_value(object),
+        Object::ListenerSet(object) => serde_json::to_value(object),
         Object::HttpRoute(object) => serde_json::to_value(object),
         Object::GrpcRoute(object) => serde_json::to_value(object),
         Object::ReferenceGrant(object) => serde_json::to_value(object),

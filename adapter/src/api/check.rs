@@ -8,14 +8,15 @@ use std::hash::Hash;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Object;
-use super::gateways::GatewaySpec;
+use super::gateways::GatewayListeners;
 use super::grpc_route::GrpcRouteSpec;
 use super::http_route::{BackendRef, Filter, HttpRouteSpec, ParentRef, ValueMatch};
 
 /// The first thing that is wrong, with the field it concerns.
 pub(super) fn object(object: &Object) -> Result<(), String> {
     match object {
-        Object::Gateway(gateway) => gateway_spec(&gateway.spec),
+        Object::Gateway(gateway) => listeners(&gateway.spec.listeners),
+        Object::ListenerSet(set) => listeners(&set.spec.listeners),
         Object::HttpRoute(route) => http_route_spec(&route.spec),
         Object::GrpcRoute(route) => grpc_route_spec(&route.spec),
         Object::Service(service) => {
@@ -38,10 +39,9 @@ pub(super) fn metadata(metadata: &ObjectMeta) -> Result<(), String> {
     metadata.namespace.iter().try_for_each(|namespace| label("metadata.namespace", namespace))
 }
 
-fn gateway_spec(spec: &GatewaySpec) -> Result<(), String> {
-    let listeners = &spec.listeners;
+fn listeners(listeners: &[GatewayListeners]) -> Result<(), String> {
     if listeners.is_empty() {
-        return Err("spec.listeners: a Gateway has at least one listener".to_owned());
+        return Err("spec.listeners: there is at least one listener".to_owned());
     }
     at_most("spec.listeners", listeners, 64)?;
     distinct("spec.listeners", "name", listeners.iter().map(|listener| &listener.name))?;

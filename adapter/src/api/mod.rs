@@ -6,6 +6,7 @@
 mod check;
 pub mod grpc_route;
 pub mod http_route;
+mod listener_set;
 mod object;
 
 pub use gateway_api::gatewayclasses::GatewayClass;
@@ -15,6 +16,7 @@ pub use grpc_route::GrpcRoute;
 pub use http_route::HttpRoute;
 pub use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 pub use k8s_openapi::api::discovery::v1::EndpointSlice;
+pub use listener_set::ListenerSet;
 pub use object::{Object, ObjectKey, ObjectRef, Unusable};
 
 /// The API group of Gateway, HTTPRoute and their kin.

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Namespace, ReferenceGrant, Secret, Service, check,
+    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace, ReferenceGrant, Secret,
+    Service, check,
 };
 
 /// An object of a kind that translations are made from.
@@ -16,6 +17,7 @@ use super::{
 pub enum Object {
     GatewayClass(GatewayClass),
     Gateway(Gateway),
+    ListenerSet(ListenerSet),
     HttpRoute(HttpRoute),
     GrpcRoute(GrpcRoute),
     ReferenceGrant(ReferenceGrant),
@@ -108,6 +110,7 @@ impl Object {
         let object = match (version.as_str(), kind.as_str()) {
             (V1 | V1_BETA1, "GatewayClass") => Self::GatewayClass(cluster_object(value)?),
             (V1 | V1_BETA1, "Gateway") => Self::Gateway(namespaced_object(value)?),
+            (V1, "ListenerSet") => Self::ListenerSet(namespaced_object(value)?),
             (V1 | V1_BETA1, "HTTPRoute") => Self::HttpRoute(namespaced_object(value)?),
             (V1, "GRPCRoute") => Self::GrpcRoute(namespaced_object(value)?),
             (V1 | V1_BETA1, "ReferenceGrant") => Self::ReferenceGrant(namespaced_object(value)?),
@@ -125,6 +128,7 @@ impl Object {
         let (kind, key) = match self {
             Self::GatewayClass(object) => ("GatewayClass", ObjectKey::of(object)),
             Self::Gateway(object) => ("Gateway", ObjectKey::of(object)),
+            Self::ListenerSet(object) => ("ListenerSet", ObjectKey::of(object)),
             Self::HttpRoute(object) => ("HTTPRoute", ObjectKey::of(object)),
             Self::GrpcRoute(object) => ("GRPCRoute", ObjectKey::of(object)),
             Self::ReferenceGrant(object) => ("ReferenceGrant", ObjectKey::of(object)),

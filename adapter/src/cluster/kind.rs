@@ -3,13 +3,14 @@
 use kube::core::ApiResource;
 
 use crate::api::{
-    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Namespace, ReferenceGrant, Secret, Service,
+    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace, ReferenceGrant, Secret, Service,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     GatewayClass,
     Gateway,
+    ListenerSet,
     HttpRoute,
     GrpcRoute,
     ReferenceGrant,
@@ -20,9 +21,10 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::GatewayClass,
         Self::Gateway,
+        Self::ListenerSet,
         Self::HttpRoute,
         Self::GrpcRoute,
         Self::ReferenceGrant,
@@ -37,6 +39,7 @@ impl Kind {
         match self {
             Self::GatewayClass => "GatewayClass",
             Self::Gateway => "Gateway",
+            Self::ListenerSet => "ListenerSet",
             Self::HttpRoute => "HTTPRoute",
             Self::GrpcRoute => "GRPCRoute",
             Self::ReferenceGrant => "ReferenceGrant",
@@ -51,6 +54,7 @@ impl Kind {
         match self {
             Self::GatewayClass => ApiResource::erase::<GatewayClass>(&()),
             Self::Gateway => ApiResource::erase::<Gateway>(&()),
+            Self::ListenerSet => ApiResource::erase::<ListenerSet>(&()),
             Self::HttpRoute => ApiResource::erase::<HttpRoute>(&()),
             Self::GrpcRoute => ApiResource::erase::<GrpcRoute>(&()),
             // The version that every release of the API serves; the first ones have no other.
@@ -73,7 +77,7 @@ impl Kind {
 
     /// Whether the adapter writes into its objects' status.
     pub(super) fn has_status_of_ours(self) -> bool {
-        matches!(self, Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::GrpcRoute)
+        matches!(self, Self::GatewayClass | Self::Gateway | Self::ListenerSet | Self::HttpRoute | Self::GrpcRoute)
     }
 
     /// That of an object, by the name that objects have for it.

@@ -16,7 +16,9 @@ pub(super) fn merge(present: &Value, wanted: Option<&Content>, now: &str) -> Opt
         Some(Content::Route(route)) => {
             merged.insert("parents".to_owned(), parents(present, &to_values(&route.parents), now));
         }
-        Some(content @ (Content::Gateway(_) | Content::GatewayClass(_))) => whole(&mut merged, present, content, now),
+        Some(content @ (Content::Gateway(_) | Content::ListenerSet(_) | Content::GatewayClass(_))) => {
+            whole(&mut merged, present, content, now)
+        }
         None if present.get("parents").is_some() => {
             merged.insert("parents".to_owned(), parents(present, &[], now));
         }
@@ -46,7 +48,7 @@ pub(super) fn has_parents_of_ours(present: &Value) -> bool {
 /// not speak of are somebody else's.
 fn whole(merged: &mut Map<String, Value>, present: &Value, content: &Content, now: &str) {
     let mut wanted = fields(content);
-    if matches!(content, Content::Gateway(_)) {
+    if matches!(content, Content::Gateway(_) | Content::ListenerSet(_)) {
         let before = present.get("listeners");
         for listener in wanted.get_mut("listeners").and_then(Value::as_array_mut).into_iter().flatten() {
             let before =
@@ -130,7 +132,7 @@ fn fields(content: &Content) -> Map<String, Value> {
     }
 }
 
-/// The types of conditions on Gateways and GatewayClasses that are a controller's to set.
+/// The types of conditions on GatewayClasses, Gateways and ListenerSets that are a controller's to set.
 const OUR_CONDITIONS: [&str; 5] =
     ["Accepted", "InsecureFrontendValidationMode", "Programmed", "ResolvedRefs", "SupportedVersion"];
 

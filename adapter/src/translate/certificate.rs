@@ -23,9 +23,9 @@ impl<'a> Certificates<'a> {
         Self { snapshot, found: BTreeMap::new() }
     }
 
-    /// The certificate that a reference of a Gateway in this namespace leads to. Whether a Secret
-    /// exists, and what it holds, is told only to those who may refer to it.
-    pub(super) fn resolve(&mut self, namespace: &str, reference: &CertificateRef) -> Result<Name, Fault> {
+    /// The certificate that a reference leads to. Whether a Secret exists, and what it holds, is told
+    /// only to those who may refer to it.
+    pub(super) fn resolve(&mut self, referrer: Referrer<'_>, reference: &CertificateRef) -> Result<Name, Fault> {
         let kind = reference.kind.as_deref().unwrap_or(SECRET);
         let group = reference.group.as_deref().unwrap_or_default();
         if kind != SECRET || !group.is_empty() {
@@ -35,8 +35,8 @@ impl<'a> Certificates<'a> {
                 reference.name
             )));
         }
-        let key = ObjectKey::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
-        grant::permit(self.snapshot, Referrer { kind: "Gateway", namespace }, &ObjectRef::new(SECRET, &key))?;
+        let key = ObjectKey::new(reference.namespace.as_deref().unwrap_or(referrer.namespace), &reference.name);
+        grant::permit(self.snapshot, referrer, &ObjectRef::new(SECRET, &key))?;
         let secret = self.secret(&key)?;
         let name = name::certificate(&key);
         if !self.found.contains_key(&name) {

@@ -49,7 +49,12 @@ fn features(options: &Options) -> impl Iterator<Item = &'static str> {
         // The cluster alone chooses these.
         Addresses::Service { .. } => feature != "GatewayStaticAddresses",
     };
-    let works = move |feature: &&str| is_reachable(feature) && (has_retries || !feature.starts_with("HTTPRouteRetry"));
+    let minor = options.bundle.as_ref().and_then(|bundle| minor(&bundle.version));
+    let is_defined = move |feature: &str| match feature {
+        "HTTPRouteCORS" | "ListenerSet" => minor.is_none_or(|minor| minor >= 5),
+        feature => has_retries || !feature.starts_with("HTTPRouteRetry"),
+    };
+    let works = move |feature: &&str| is_reachable(feature) && is_defined(feature);
     FEATURES.iter().copied().filter(works)
 }
 
@@ -65,8 +70,7 @@ fn parameters_fault(name: &str, class: &GatewayClass) -> Option<Fault> {
 }
 
 fn version_fault(version: &str) -> Option<Fault> {
-    let minor = version.strip_prefix("v1.").and_then(|rest| rest.split('.').next()).and_then(|n| n.parse().ok());
-    if minor.is_some_and(|minor| KNOWN_MINORS.contains(&minor)) {
+    if minor(version).is_some_and(|minor| KNOWN_MINORS.contains(&minor)) {
         return None;
     }
     let (first, last) = (KNOWN_MINORS.start(), KNOWN_MINORS.end());
@@ -76,6 +80,11 @@ fn version_fault(version: &str) -> Option<Fault> {
             "the installed Gateway API is {version}, this controller knows v1.{first} to v1.{last}; fields that only others have are not read"
         ),
     ))
+}
+
+/// That of a version of Gateway API v1.
+fn minor(version: &str) -> Option<u32> {
+    version.strip_prefix("v1.")?.split('.').next()?.parse().ok()
 }
 
 /// Minor versions of Gateway API v1 whose objects read the same to this controller.
@@ -122,6 +131,7 @@ const FEATURES: &[&str] = &[
     "HTTPRouteRetryBackendTimeout",
     "HTTPRouteRetryConnectionError",
     "HTTPRouteSchemeRedirect",
+    "ListenerSet",
     "ReferenceGrant",
 ];
 
@@ -142,6 +152,17 @@ mod tests {
             features(&options).filter(|feature| feature.starts_with("HTTPRouteRetry")).count()
         };
         assert_eq!([None, Some(true), Some(false)].map(retries), [3, 3, 0]);
+    }
+
+    #[test]
+    fn what_an_older_api_does_not_define_is_not_supported() {
+        let supported = |version: &str| {
+            let bundle = Bundle { version: version.to_owned(), is_experimental: false };
+            let options = Options { bundle: Some(bundle), ..Options::default() };
+            let young = |feature: &&str| ["HTTPRouteCORS", "ListenerSet"].contains(feature);
+            features(&options).filter(young).count()
+        };
+        assert_eq!(["v1.4.1", "v1.5.0", "v1.6.1"].map(supported), [0, 2, 2]);
     }
 
     #[test]

@@ -6,11 +6,12 @@ use conf::Document;
 use super::address::{self, Addresses, Reach};
 use super::certificate::Certificates;
 use super::class::Class;
-use super::listener::{self, Listener};
+use super::listener::{Holder, Listener};
+use super::listener_set::{self, ListenerSet};
 use super::pods::Pods;
 use super::service::{Exposed, Services};
 use super::target::{self, Entrance};
-use super::{Options, name};
+use super::{Options, conflict, https, name};
 use crate::api::{self, CONTROLLER_NAME, ObjectKey, ObjectRef};
 use crate::owned::Objects;
 use crate::snapshot::Snapshot;
@@ -20,7 +21,10 @@ use crate::status::{Condition, Content, Fault, GatewayStatus, Status, Truth};
 pub(super) struct Gateway<'a> {
     pub(super) key: &'a ObjectKey,
     object: &'a api::Gateway,
+    /// Its own, then those of its ListenerSets, in the order of precedence.
     pub(super) listeners: Vec<Listener<'a>>,
+    /// In the same order, with those that it does not allow.
+    pub(super) sets: Vec<ListenerSet<'a>>,
     /// Why it is not accepted, whatever its listeners are like: then nothing of it is served.
     fault: Option<Fault>,
     reach: Reach,
@@ -33,12 +37,19 @@ pub(super) fn ours<'a>(
     certificates: &mut Certificates<'_>,
     options: &Options,
 ) -> (BTreeMap<&'a ObjectKey, Gateway<'a>>, Objects) {
+    let mut sets = listener_set::by_gateway(snapshot);
     let mut gateways: Vec<_> = snapshot
         .gateways
         .iter()
         .filter_map(|(key, object)| {
             let class = classes.get(object.spec.gateway_class_name.as_str())?;
-            Some(Gateway::new(key, object, class, certificates))
+            let allowed = object.spec.allowed_listeners.as_ref();
+            let sets = sets.remove(key).unwrap_or_default().into_iter().map(|(set, object)| ListenerSet {
+                key: set,
+                object,
+                refusal: listener_set::refusal(set, key, allowed, &snapshot.namespaces),
+            });
+            Some(Gateway::new(key, object, class, sets.collect(), certificates))
         })
         .collect();
     gateways.sort_by_cached_key(|gateway| name::order(&gateway.object.metadata, gateway.key));
@@ -104,12 +115,24 @@ impl<'a> Gateway<'a> {
         key: &'a ObjectKey,
         object: &'a api::Gateway,
         class: &Class<'_>,
+        sets: Vec<ListenerSet<'a>>,
         certificates: &mut Certificates<'_>,
     ) -> Self {
+        let allowed = sets.iter().filter(|set| set.refusal.is_none());
+        let groups = allowed.map(|set| (Holder::listener_set(set.key), set.object.spec.listeners.as_slice()));
+        let groups = std::iter::once((Holder::gateway(key), object.spec.listeners.as_slice())).chain(groups);
+        let frontend = object.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref());
+        let mut listeners: Vec<_> = groups
+            .flat_map(|(holder, specs)| specs.iter().map(move |spec| (holder, spec)))
+            .map(|(holder, spec)| Listener::new(holder, spec, frontend, certificates))
+            .collect();
+        conflict::find(&mut listeners);
+        https::tell_overlaps(&mut listeners);
         Self {
             key,
             object,
-            listeners: listener::listeners(key, &object.spec, certificates),
+            listeners,
+            sets,
             fault: class_fault(key, object, class)
                 .or_else(|| parameters_fault(key, object))
                 .or_else(|| address_type_fault(key, object)),
@@ -123,26 +146,40 @@ impl<'a> Gateway<'a> {
         ports.into_iter().map(|port| Entrance { gateway: self.key.clone(), port })
     }
 
-    /// Those that requests are served on.
-    pub(super) fn served(&self) -> impl Iterator<Item = &Listener<'a>> {
-        let is_served = self.fault.is_none();
-        self.listeners.iter().filter(move |listener| is_served && listener.is_usable())
+    pub(super) fn listeners_of(&self, holder: Holder<'_>) -> impl Iterator<Item = &Listener<'a>> {
+        self.listeners.iter().filter(move |listener| listener.holder == holder)
     }
 
-    pub(super) fn documents(&self, bind: IpAddr) -> Vec<Document> {
-        self.served()
-            .filter_map(|listener| {
-                let port = u16::try_from(listener.spec.port).ok()?;
-                let target = listener.target.unwrap_or(port);
-                Some(Document::Listener(conf::Listener {
-                    name: listener.name.clone(),
-                    address: SocketAddr::new(bind, target),
-                    hostname: listener.hostname.clone(),
-                    tls: listener.tls(),
-                    public_port: (target != port).then_some(port),
-                }))
-            })
-            .collect()
+    /// Those that its owner gave it.
+    fn own(&self) -> impl Iterator<Item = &Listener<'a>> {
+        self.listeners_of(Holder::gateway(self.key))
+    }
+
+    /// Whether something of it may be served: a listener of its own, at least, is as it should be.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.fault.is_none() && self.own().any(|listener| listener.fault.is_none())
+    }
+
+    /// Those that requests are served on.
+    pub(super) fn served(&self) -> impl Iterator<Item = &Listener<'a>> {
+        let is_accepted = self.is_accepted();
+        self.listeners.iter().filter(move |listener| is_accepted && listener.is_usable())
+    }
+
+    /// The documents, each with the name of its file.
+    pub(super) fn documents(&self, bind: IpAddr) -> impl Iterator<Item = (String, Document)> {
+        self.served().filter_map(move |listener| {
+            let port = u16::try_from(listener.spec.port).ok()?;
+            let target = listener.target.unwrap_or(port);
+            let document = Document::Listener(conf::Listener {
+                name: listener.name.clone(),
+                address: SocketAddr::new(bind, target),
+                hostname: listener.hostname.clone(),
+                tls: listener.tls(),
+                public_port: (target != port).then_some(port),
+            });
+            Some((name::listeners_file(listener.holder.kind, listener.holder.key), document))
+        })
     }
 
     pub(super) fn status(&self) -> Status {
@@ -155,7 +192,7 @@ impl<'a> Gateway<'a> {
             object: ObjectRef::new("Gateway", self.key),
             content: Content::Gateway(GatewayStatus {
                 addresses: self.reach.addresses.clone(),
-                attached_listener_sets: 0,
+                attached_listener_sets: self.sets.iter().filter(|set| set.is_accepted(self)).count(),
                 conditions: vec![
                     self.accepted(generation),
                     Condition::unless(self.programming_fault().as_ref(), "Programmed", generation, configured),
@@ -166,11 +203,7 @@ impl<'a> Gateway<'a> {
                         format!("everything that Gateway {} refers to is there", self.key),
                     ),
                 ],
-                listeners: self
-                    .listeners
-                    .iter()
-                    .map(|listener| listener.status(generation, self.fault.as_ref()))
-                    .collect(),
+                listeners: self.own().map(|listener| listener.status(generation, self.fault.as_ref())).collect(),
             }),
         }
     }
@@ -178,12 +211,12 @@ impl<'a> Gateway<'a> {
     /// Some bad listeners among good ones leave a Gateway accepted, with a reason that tells of them.
     fn accepted(&self, generation: Option<i64>) -> Condition {
         let key = self.key;
-        let bad: Vec<_> = self.listeners.iter().filter(|listener| listener.fault.is_some()).collect();
+        let bad: Vec<_> = self.own().filter(|listener| listener.fault.is_some()).collect();
         if self.fault.is_some() || bad.is_empty() {
             let good = format!("Gateway {key} is valid");
             return Condition::unless(self.fault.as_ref(), "Accepted", generation, good);
         }
-        let status = if bad.len() < self.listeners.len() { Truth::True } else { Truth::False };
+        let status = if self.is_accepted() { Truth::True } else { Truth::False };
         let names = bad.iter().map(|listener| listener.spec.name.as_str()).collect::<Vec<_>>().join(", ");
         Condition {
             kind: "Accepted",
@@ -203,7 +236,12 @@ impl<'a> Gateway<'a> {
             let message = format!("Gateway {}: no listener can be served; each has its own status", self.key);
             return Some(Fault::new("Invalid", message));
         }
-        self.reach.fault.clone()
+        self.unreachable().cloned()
+    }
+
+    /// Why no client can get to what is served.
+    pub(super) fn unreachable(&self) -> Option<&Fault> {
+        self.reach.fault.as_ref()
     }
 
     fn unresolved(&self) -> Option<Fault> {
@@ -217,7 +255,7 @@ impl<'a> Gateway<'a> {
                 ),
             ));
         }
-        let bad: Vec<_> = self.listeners.iter().filter(|listener| listener.unresolved.is_some()).collect();
+        let bad: Vec<_> = self.own().filter(|listener| listener.unresolved.is_some()).collect();
         let names = bad.iter().map(|listener| listener.spec.name.as_str()).collect::<Vec<_>>().join(", ");
         (!bad.is_empty()).then(|| {
             Fault::new(

@@ -3,6 +3,7 @@
 use conf::Name;
 
 use super::certificate::{Certificates, INVALID_CERTIFICATE_REF};
+use super::grant::Referrer;
 use super::listener::Listener;
 use crate::api::gateways::{GatewayListeners, GatewayListenersTlsMode as Mode, GatewayTlsFrontend};
 use crate::status::Fault;
@@ -36,7 +37,7 @@ pub(super) fn fault(spec: &GatewayListeners, frontend: Option<&GatewayTlsFronten
 /// The certificates that the listener's references lead to; and those that lead nowhere.
 pub(super) fn certificates(
     spec: &GatewayListeners,
-    namespace: &str,
+    referrer: Referrer<'_>,
     certificates: &mut Certificates<'_>,
 ) -> (Vec<Name>, Option<Fault>) {
     let references = spec.tls.as_ref().and_then(|tls| tls.certificate_refs.as_deref()).unwrap_or_default();
@@ -49,7 +50,7 @@ pub(super) fn certificates(
     let mut found: Vec<Name> = Vec::new();
     let mut faults: Vec<Fault> = Vec::new();
     for reference in references {
-        match certificates.resolve(namespace, reference) {
+        match certificates.resolve(referrer, reference) {
             Ok(certificate) if found.contains(&certificate) => {}
             Ok(certificate) => found.push(certificate),
             Err(fault) => faults.push(fault),
@@ -60,20 +61,37 @@ pub(super) fn certificates(
     (found, fault)
 }
 
-/// The other listeners of the port whose hosts one connection may be for as well: a client that has
-/// shaken hands with one of them may send it requests for another.
-pub(super) fn overlap(listener: &Listener<'_>, all: &[Listener<'_>]) -> Option<String> {
+/// Tells each listener of the others of its port whose hosts one connection may be for as well: a
+/// client that has shaken hands with one of them may send it requests for another.
+pub(super) fn tell_overlaps(listeners: &mut [Listener<'_>]) {
+    let overlaps: Vec<_> = listeners.iter().map(|listener| overlap(listener, listeners)).collect();
+    for (listener, overlap) in listeners.iter_mut().zip(overlaps) {
+        listener.overlap = overlap;
+    }
+}
+
+fn overlap(listener: &Listener<'_>, all: &[Listener<'_>]) -> Option<String> {
     let spec = listener.spec;
+    if spec.protocol != HTTPS {
+        return None;
+    }
     let is_neighbour = |other: &&Listener<'_>| {
-        other.spec.name != spec.name && other.spec.port == spec.port && other.spec.protocol == HTTPS
+        !std::ptr::eq(other.spec, spec) && other.spec.port == spec.port && other.spec.protocol == HTTPS
     };
     let intersects = |other: &&Listener<'_>| match (&listener.hostname, &other.hostname) {
         (Some(one), Some(other)) => one.intersection(other).is_some(),
         _ => true,
     };
     let others = all.iter().filter(is_neighbour).filter(intersects);
-    let others = others.map(|other| other.spec.name.as_str()).collect::<Vec<_>>().join(", ");
-    (spec.protocol == HTTPS && !others.is_empty()).then(|| {
+    let name = |other: &Listener<'_>| match other.holder == listener.holder {
+        true => other.spec.name.clone(),
+        // Its name may be nobody's business here.
+        false => format!("of a listener of a {}", other.holder.kind),
+    };
+    let mut others: Vec<_> = others.map(name).collect();
+    others.dedup();
+    let others = others.join(", ");
+    (!others.is_empty()).then(|| {
         format!(
             "the hostnames of listener {} and of {others} overlap; requests for the one on a connection with the other are answered 421",
             spec.name

@@ -1,16 +1,43 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use conf::{Hostname, Name, Tls};
 
 use super::certificate::Certificates;
+use super::grant::Referrer;
 use super::https::{self, HTTPS};
 use super::{name, target};
-use crate::api::gateways::{GatewayListeners, GatewaySpec, GatewayTlsFrontend};
+use crate::api::gateways::{GatewayListeners, GatewayTlsFrontend};
 use crate::api::{GROUP, ObjectKey, ObjectRef};
 use crate::status::{Condition, Fault, ListenerStatus, RouteKind, Truth};
 
-/// A listener of a Gateway of ours, and what was found out about it.
+/// The object that a listener is written in, which routes name as their parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holder<'a> {
+    /// Gateway or ListenerSet.
+    pub(super) kind: &'static str,
+    pub(super) key: &'a ObjectKey,
+}
+
+impl<'a> Holder<'a> {
+    pub(super) fn gateway(key: &'a ObjectKey) -> Self {
+        Self { kind: "Gateway", key }
+    }
+
+    pub(super) fn listener_set(key: &'a ObjectKey) -> Self {
+        Self { kind: "ListenerSet", key }
+    }
+}
+
+impl fmt::Display for Holder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.key)
+    }
+}
+
+/// A listener that a Gateway of ours should serve, and what was found out about it.
 pub(super) struct Listener<'a> {
+    pub(super) holder: Holder<'a>,
     pub(super) spec: &'a GatewayListeners,
     /// That of its document.
     pub(super) name: Name,
@@ -23,39 +50,20 @@ pub(super) struct Listener<'a> {
     certificates: Vec<Name>,
     /// Why it is not accepted.
     pub(super) fault: Option<Fault>,
-    /// Other listeners of the same Gateway that it clashes with: then none of them is served.
-    conflict: Option<Fault>,
+    /// Other listeners that it clashes with and that do not give way.
+    pub(super) conflict: Option<Fault>,
     /// Other listeners of the same Gateway that clients may take for this one.
-    overlap: Option<String>,
+    pub(super) overlap: Option<String>,
     /// What it refers to and cannot have.
     pub(super) unresolved: Option<Fault>,
     /// The routes accepted by it.
     pub(super) attached: BTreeSet<ObjectRef>,
 }
 
-/// The listeners of a Gateway, each looked at alone and then beside the others.
-pub(super) fn listeners<'a>(
-    gateway: &ObjectKey,
-    spec: &'a GatewaySpec,
-    certificates: &mut Certificates<'_>,
-) -> Vec<Listener<'a>> {
-    let frontend = spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref());
-    let new = |listener: &'a GatewayListeners| Listener::new(gateway, listener, frontend, certificates);
-    let mut listeners: Vec<_> = spec.listeners.iter().map(new).collect();
-    let overlaps: Vec<_> = listeners.iter().map(|listener| https::overlap(listener, &listeners)).collect();
-    for (listener, overlap) in listeners.iter_mut().zip(overlaps) {
-        listener.overlap = overlap;
-        listener.conflict = conflict(listener.spec, &spec.listeners);
-        if let Some(conflict) = &listener.conflict {
-            listener.fault.get_or_insert_with(|| conflict.clone());
-        }
-    }
-    listeners
-}
-
 impl<'a> Listener<'a> {
-    fn new(
-        gateway: &ObjectKey,
+    /// One by itself. `frontend` is what its Gateway asks of clients.
+    pub(super) fn new(
+        holder: Holder<'a>,
         spec: &'a GatewayListeners,
         frontend: Option<&GatewayTlsFrontend>,
         certificates: &mut Certificates<'_>,
@@ -66,12 +74,16 @@ impl<'a> Listener<'a> {
         };
         let (kinds, vain) = kinds(spec);
         let (certificates, missing) = match spec.protocol.as_str() {
-            HTTPS => https::certificates(spec, &gateway.namespace, certificates),
+            HTTPS => {
+                let referrer = Referrer { kind: holder.kind, namespace: &holder.key.namespace };
+                https::certificates(spec, referrer, certificates)
+            }
             _ => (Vec::new(), None),
         };
         Self {
+            holder,
             spec,
-            name: name::listener(gateway, &spec.name),
+            name: name::listener(holder.kind, holder.key, &spec.name),
             hostname,
             target: None,
             kinds,
@@ -131,14 +143,15 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// `obstacle` is why nothing of its Gateway is served.
+    /// `obstacle` is why nothing of its holder is served.
     pub(super) fn status(&self, generation: Option<i64>, obstacle: Option<&Fault>) -> ListenerStatus {
         let name = &self.spec.name;
         let programmed = obstacle.or(self.fault.as_ref()).or(match self.is_usable() {
             true => None,
             false => self.unresolved.as_ref(),
         });
-        let programmed = programmed.map(|fault| Fault::new("Invalid", fault.message.clone()));
+        let reason = self.conflict.as_ref().map_or("Invalid", |conflict| conflict.reason);
+        let programmed = programmed.map(|fault| Fault::new(reason, fault.message.clone()));
         let port = self.spec.port;
         ListenerStatus {
             name: name.clone(),
@@ -258,44 +271,3 @@ fn kinds(spec: &GatewayListeners) -> (Vec<RouteKind>, Option<Fault>) {
 const HTTP: &str = "HTTP";
 const HTTP_ROUTE: RouteKind = RouteKind { group: GROUP, kind: "HTTPRoute" };
 const GRPC_ROUTE: RouteKind = RouteKind { group: GROUP, kind: "GRPCRoute" };
-
-/// Listeners of one Gateway on one port must speak protocols that can be told apart from the first
-/// bytes, and hosts must tell apart those that speak the same. All that do not are at fault.
-fn conflict(spec: &GatewayListeners, all: &[GatewayListeners]) -> Option<Fault> {
-    let neighbours = || all.iter().filter(|other| other.name != spec.name && other.port == spec.port);
-    let (name, port) = (&spec.name, spec.port);
-    if let Some(other) = neighbours().find(|other| excludes(&spec.protocol, &other.protocol)) {
-        return Some(Fault::new(
-            "ProtocolConflict",
-            format!(
-                "listeners {name} ({}) and {} ({}) cannot share port {port}; give one of them another port",
-                spec.protocol, other.name, other.protocol
-            ),
-        ));
-    }
-    let host = |listener: &GatewayListeners| listener.hostname.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let other = neighbours().find(|other| other.protocol == spec.protocol && host(other) == host(spec))?;
-    let both = match host(spec).as_str() {
-        "" => "for all hosts".to_owned(),
-        host => format!("for {host}"),
-    };
-    Some(Fault::new(
-        "HostnameConflict",
-        format!(
-            "listeners {name} and {} are both {both} on port {port}; give one of them another hostname or port",
-            other.name
-        ),
-    ))
-}
-
-/// Whether two protocols cannot share a port. What we do not know, we do not blame.
-fn excludes(one: &str, other: &str) -> bool {
-    let class = |protocol| match protocol {
-        "HTTP" => Some(0),
-        "HTTPS" | "TLS" => Some(1),
-        "TCP" => Some(2),
-        // UDP has ports of its own.
-        _ => None,
-    };
-    class(one).zip(class(other)).is_some_and(|(one, other)| one != other)
-}

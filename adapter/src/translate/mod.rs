@@ -6,6 +6,7 @@ mod attach;
 mod backend;
 mod certificate;
 mod class;
+mod conflict;
 mod filter;
 mod gateway;
 mod grant;
@@ -13,7 +14,9 @@ mod grpc_match;
 mod http_match;
 mod https;
 mod listener;
+mod listener_set;
 mod name;
+mod namespace;
 mod pods;
 mod route;
 mod rule;
@@ -88,6 +91,11 @@ pub struct Translation {
     pub objects: Objects,
 }
 
+/// What the document of a listener is called, by the Gateway or ListenerSet that holds it.
+pub fn listener_name(holder: &ObjectRef, listener: &str) -> Name {
+    name::listener(holder.kind, &holder.key, listener)
+}
+
 /// Never fails: what is wrong with an object becomes its status, and spoils nothing beside it.
 pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     let classes = class::ours(snapshot);
@@ -99,7 +107,7 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     let http_routes = snapshot.http_routes.iter().map(|(key, route)| (key, AnyRoute::Http(route)));
     let grpc_routes = snapshot.grpc_routes.iter().map(|(key, route)| (key, AnyRoute::Grpc(route)));
     for (key, route) in http_routes.chain(grpc_routes) {
-        let Some(translated) = route::translate(key, route, &mut gateways, &snapshot.namespaces, &mut backends) else {
+        let Some(translated) = route::translate(key, route, &mut gateways, snapshot, &mut backends) else {
             continue;
         };
         route_statuses.push(translated.status);
@@ -107,16 +115,17 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
             translation.add(file, Document::Route(document));
         }
     }
-    for (key, gateway) in &gateways {
-        for document in gateway.documents(options.bind) {
-            translation.add(name::file("listeners", key), document);
-        }
+    for (file, document) in gateways.values().flat_map(|gateway| gateway.documents(options.bind)) {
+        translation.add(file, document);
     }
     translation.add_backends(&backends);
     translation.add_certificates(&certificates);
     let class_statuses = classes.iter().map(|(name, class)| class.status(name, options));
     let gateway_statuses = gateways.values().map(Gateway::status);
-    translation.statuses = class_statuses.chain(gateway_statuses).chain(route_statuses).collect();
+    let sets = gateways.values().flat_map(|gateway| gateway.sets.iter().map(move |set| (gateway, set)));
+    let set_statuses: BTreeMap<_, _> = sets.map(|(gateway, set)| (set.key, set.status(gateway))).collect();
+    translation.statuses =
+        class_statuses.chain(gateway_statuses).chain(set_statuses.into_values()).chain(route_statuses).collect();
     translation
 }
 

@@ -6,8 +6,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::api::ObjectKey;
 use crate::hash::fnv1a;
 
-pub(super) fn listener(gateway: &ObjectKey, listener: &str) -> Name {
-    name(format!("{gateway}/{listener}"))
+/// Of a Gateway or of a ListenerSet, whose names have a part more.
+pub(super) fn listener(kind: &str, holder: &ObjectKey, listener: &str) -> Name {
+    match kind {
+        "Gateway" => name(format!("{holder}/{listener}")),
+        kind => name(format!("{}/{holder}/{listener}", kind.to_ascii_lowercase())),
+    }
 }
 
 pub(super) fn route(route: &ObjectKey) -> Name {
@@ -38,6 +42,11 @@ pub(super) fn rule(text: &str) -> Name {
 
 fn name(text: String) -> Name {
     text.parse().expect("names of stored objects and sections have no white space and at most 253 characters")
+}
+
+/// The file of the documents of a Gateway's or a ListenerSet's listeners.
+pub(super) fn listeners_file(kind: &str, holder: &ObjectKey) -> String {
+    file(if kind == "Gateway" { "listeners" } else { "listenerset" }, holder)
 }
 
 /// The file of the documents that come from one object. Namespaces and names have no underscore, so

@@ -6,10 +6,12 @@ use super::any_route::AnyRoute;
 use super::attach::{self, Candidate};
 use super::backend::Backends;
 use super::gateway::Gateway;
-use super::name;
+use super::listener::Holder;
 use super::rule::Rules;
+use super::{listener_set, name};
 use crate::api::http_route::ParentRef;
-use crate::api::{CONTROLLER_NAME, GROUP, Namespace, ObjectKey, ObjectRef};
+use crate::api::{CONTROLLER_NAME, GROUP, ObjectKey, ObjectRef};
+use crate::snapshot::Snapshot;
 use crate::status::{Condition, Content, Fault, ParentStatus, RouteStatus, Status, Truth};
 
 /// What becomes of one route that refers to Gateways of ours.
@@ -25,13 +27,17 @@ pub(super) fn translate(
     key: &ObjectKey,
     route: AnyRoute<'_>,
     gateways: &mut BTreeMap<&ObjectKey, Gateway<'_>>,
-    namespaces: &BTreeMap<ObjectKey, Namespace>,
+    snapshot: &Snapshot,
     backends: &mut Backends<'_>,
 ) -> Option<Translated> {
     let parents: Vec<_> = route
         .parent_refs()
         .iter()
-        .filter_map(|parent| Some((parent, gateway_of(key, parent).filter(|gateway| gateways.contains_key(gateway))?)))
+        .filter_map(|parent| {
+            let (kind, holder) = holder_of(key, parent)?;
+            let gateway = gateway_of(kind, &holder, snapshot).filter(|gateway| gateways.contains_key(gateway))?;
+            Some((parent, kind, holder, gateway))
+        })
         .collect();
     if parents.is_empty() {
         return None;
@@ -41,10 +47,17 @@ pub(super) fn translate(
     let rules = Rules::of(key, route, backends);
     let mut statuses = Vec::new();
     let mut listeners: Vec<Name> = Vec::new();
-    for (parent, gateway) in parents {
+    for (parent, kind, holder, gateway) in parents {
         let Some(gateway) = gateways.get_mut(&gateway) else { continue };
+        let holder = Holder { kind, key: &holder };
         let attached = hostnames.as_ref().map_err(Clone::clone).and_then(|hostnames| {
-            attach::attach(&Candidate { kind: route.kind(), key, hostnames }, parent, gateway, namespaces)
+            attach::attach(
+                &Candidate { kind: route.kind(), key, hostnames },
+                parent,
+                holder,
+                gateway,
+                &snapshot.namespaces,
+            )
         });
         let accepted = attached.and_then(|attached| {
             // Even a route without a rule that can be followed is served, with 500.
@@ -61,7 +74,7 @@ pub(super) fn translate(
         statuses.push(ParentStatus {
             parent_ref: parent.clone(),
             controller_name: CONTROLLER_NAME,
-            conditions: conditions(&object, gateway.key, accepted, &rules, generation),
+            conditions: conditions(&object, holder, accepted, &rules, generation),
         });
     }
     listeners.sort();
@@ -75,10 +88,19 @@ pub(super) fn translate(
     Some(Translated { document, status: Status { object, content } })
 }
 
-/// The Gateway that a parent reference names, ours or not.
-fn gateway_of(route: &ObjectKey, parent: &ParentRef) -> Option<ObjectKey> {
+/// The Gateway or ListenerSet that a parent reference names, whosoever it is.
+fn holder_of(route: &ObjectKey, parent: &ParentRef) -> Option<(&'static str, ObjectKey)> {
+    let kind = ["Gateway", "ListenerSet"].into_iter().find(|kind| *kind == parent.kind)?;
     let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);
-    (parent.group == GROUP && parent.kind == "Gateway").then(|| ObjectKey::new(namespace, &parent.name))
+    (parent.group == GROUP).then(|| (kind, ObjectKey::new(namespace, &parent.name)))
+}
+
+/// The Gateway whose listeners those of a holder are.
+fn gateway_of(kind: &str, holder: &ObjectKey, snapshot: &Snapshot) -> Option<ObjectKey> {
+    match kind {
+        "ListenerSet" => listener_set::gateway_of(holder, snapshot.listener_sets.get(holder)?),
+        _ => Some(holder.clone()),
+    }
 }
 
 /// One hostname that is none spoils the route: without it, it might serve hosts that it should not.
@@ -91,7 +113,7 @@ fn hostnames(texts: &[String]) -> Result<Vec<Hostname>, Fault> {
 
 fn conditions(
     route: &ObjectRef,
-    gateway: &ObjectKey,
+    parent: Holder<'_>,
     accepted: Result<(), Fault>,
     rules: &Rules,
     generation: Option<i64>,
@@ -102,7 +124,7 @@ fn conditions(
         accepted.as_ref().err(),
         "Accepted",
         generation,
-        format!("{route} is attached to Gateway {gateway}"),
+        format!("{route} is attached to {parent}"),
     )];
     // Only of accepted routes does the API want to hear this.
     if let Some(Fault { reason, message }) = rules.partially_invalid(route).filter(|_| accepted.is_ok()) {
