@@ -31,11 +31,10 @@ pub(super) fn attach(
     namespaces: &BTreeMap<ObjectKey, Namespace>,
 ) -> Result<Vec<usize>, Fault> {
     let listener = |i: &usize| &gateway.listeners[*i];
-    let held: Vec<usize> = (0..gateway.listeners.len()).filter(|i| listener(i).holder == holder).collect();
-    let selected: Vec<usize> = held.iter().copied().filter(|i| selects(parent, listener(i))).collect();
+    let held = gateway.positions(holder);
+    let selected: Vec<usize> = held.clone().filter(|i| selects(parent, listener(i))).collect();
     if selected.is_empty() {
-        let held: Vec<_> = held.iter().map(listener).collect();
-        return Err(no_matching_parent(parent, holder, &held));
+        return Err(no_matching_parent(parent, holder, &gateway.listeners[held]));
     }
     let names = |found: &[usize]| found.iter().map(|i| listener(i).spec.name.as_str()).collect::<Vec<_>>().join(", ");
     let serving: Vec<usize> =
@@ -79,7 +78,7 @@ fn selects(parent: &ParentRef, listener: &Listener<'_>) -> bool {
         && parent.port.is_none_or(|port| port == listener.spec.port)
 }
 
-fn no_matching_parent(parent: &ParentRef, holder: Holder<'_>, held: &[&Listener<'_>]) -> Fault {
+fn no_matching_parent(parent: &ParentRef, holder: Holder<'_>, held: &[Listener<'_>]) -> Fault {
     const REASON: &str = "NoMatchingParent";
     if held.is_empty() {
         return Fault::new(REASON, format!("{holder} adds no listener to its Gateway; see the status of it"));

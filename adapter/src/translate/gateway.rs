@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use conf::Document;
 
@@ -12,6 +13,7 @@ use super::pods::Pods;
 use super::service::{Exposed, Services};
 use super::target::{self, Entrance};
 use super::{Options, conflict, https, name};
+use crate::api::gateways::GatewayListeners;
 use crate::api::{self, CONTROLLER_NAME, ObjectKey, ObjectRef};
 use crate::owned::Objects;
 use crate::snapshot::Snapshot;
@@ -23,8 +25,8 @@ pub(super) struct Gateway<'a> {
     object: &'a api::Gateway,
     /// Its own, then those of its ListenerSets, in the order of precedence.
     pub(super) listeners: Vec<Listener<'a>>,
-    /// In the same order, with those that it does not allow.
-    pub(super) sets: Vec<ListenerSet<'a>>,
+    /// Also those that it does not allow.
+    pub(super) sets: BTreeMap<&'a ObjectKey, ListenerSet<'a>>,
     /// Why it is not accepted, whatever its listeners are like: then nothing of it is served.
     fault: Option<Fault>,
     reach: Reach,
@@ -48,6 +50,7 @@ pub(super) fn ours<'a>(
                 key: set,
                 object,
                 refusal: listener_set::refusal(set, key, allowed, &snapshot.namespaces),
+                positions: 0..0,
             });
             Some(Gateway::new(key, object, class, sets.collect(), certificates))
         })
@@ -76,8 +79,12 @@ pub(super) fn ours<'a>(
 fn share_ports<'g, 'a: 'g>(gateways: impl Iterator<Item = &'g mut Gateway<'a>>, reach: impl Fn(&Gateway<'a>) -> Reach) {
     let mut ports = BTreeMap::new();
     for gateway in gateways {
-        for listener in gateway.listeners.iter_mut().filter(|listener| listener.is_usable()) {
-            listener.claim_port(gateway.key, &mut ports);
+        let own = gateway.positions(Holder::gateway(gateway.key));
+        for i in 0..gateway.listeners.len() {
+            // Those of its ListenerSets come last, when it is known what is left of the Gateway.
+            if gateway.listeners[i].is_usable() && (own.contains(&i) || gateway.is_accepted()) {
+                gateway.listeners[i].claim_port(gateway.key, &mut ports);
+            }
         }
         gateway.reach = reach(gateway);
     }
@@ -115,24 +122,27 @@ impl<'a> Gateway<'a> {
         key: &'a ObjectKey,
         object: &'a api::Gateway,
         class: &Class<'_>,
-        sets: Vec<ListenerSet<'a>>,
+        mut sets: Vec<ListenerSet<'a>>,
         certificates: &mut Certificates<'_>,
     ) -> Self {
-        let allowed = sets.iter().filter(|set| set.refusal.is_none());
-        let groups = allowed.map(|set| (Holder::listener_set(set.key), set.object.spec.listeners.as_slice()));
-        let groups = std::iter::once((Holder::gateway(key), object.spec.listeners.as_slice())).chain(groups);
         let frontend = object.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref());
-        let mut listeners: Vec<_> = groups
-            .flat_map(|(holder, specs)| specs.iter().map(move |spec| (holder, spec)))
-            .map(|(holder, spec)| Listener::new(holder, spec, frontend, certificates))
-            .collect();
+        let mut listeners = Vec::new();
+        let mut add = |holder, specs: &'a [GatewayListeners]| {
+            let first = listeners.len();
+            listeners.extend(specs.iter().map(|spec| Listener::new(holder, spec, frontend, certificates)));
+            first..listeners.len()
+        };
+        add(Holder::gateway(key), &object.spec.listeners);
+        for set in sets.iter_mut().filter(|set| set.refusal.is_none()) {
+            set.positions = add(Holder::listener_set(set.key), &set.object.spec.listeners);
+        }
         conflict::find(&mut listeners);
         https::tell_overlaps(&mut listeners);
         Self {
             key,
             object,
             listeners,
-            sets,
+            sets: sets.into_iter().map(|set| (set.key, set)).collect(),
             fault: class_fault(key, object, class)
                 .or_else(|| parameters_fault(key, object))
                 .or_else(|| address_type_fault(key, object)),
@@ -146,13 +156,17 @@ impl<'a> Gateway<'a> {
         ports.into_iter().map(|port| Entrance { gateway: self.key.clone(), port })
     }
 
-    pub(super) fn listeners_of(&self, holder: Holder<'_>) -> impl Iterator<Item = &Listener<'a>> {
-        self.listeners.iter().filter(move |listener| listener.holder == holder)
+    /// Where those of a holder are among its listeners.
+    pub(super) fn positions(&self, holder: Holder<'_>) -> Range<usize> {
+        match holder.kind {
+            "Gateway" => 0..self.object.spec.listeners.len(),
+            _ => self.sets.get(holder.key).map_or(0..0, |set| set.positions.clone()),
+        }
     }
 
     /// Those that its owner gave it.
     fn own(&self) -> impl Iterator<Item = &Listener<'a>> {
-        self.listeners_of(Holder::gateway(self.key))
+        self.listeners[self.positions(Holder::gateway(self.key))].iter()
     }
 
     /// Whether something of it may be served: a listener of its own, at least, is as it should be.
@@ -160,15 +174,21 @@ impl<'a> Gateway<'a> {
         self.fault.is_none() && self.own().any(|listener| listener.fault.is_none())
     }
 
-    /// Those that requests are served on.
-    pub(super) fn served(&self) -> impl Iterator<Item = &Listener<'a>> {
+    /// Of these listeners, those that requests are served on.
+    pub(super) fn served<'l>(
+        &self,
+        listeners: impl IntoIterator<Item = &'l Listener<'a>>,
+    ) -> impl Iterator<Item = &'l Listener<'a>>
+    where
+        'a: 'l,
+    {
         let is_accepted = self.is_accepted();
-        self.listeners.iter().filter(move |listener| is_accepted && listener.is_usable())
+        listeners.into_iter().filter(move |listener| is_accepted && listener.is_usable())
     }
 
     /// The documents, each with the name of its file.
     pub(super) fn documents(&self, bind: IpAddr) -> impl Iterator<Item = (String, Document)> {
-        self.served().filter_map(move |listener| {
+        self.served(&self.listeners).filter_map(move |listener| {
             let port = u16::try_from(listener.spec.port).ok()?;
             let target = listener.target.unwrap_or(port);
             let document = Document::Listener(conf::Listener {
@@ -192,7 +212,7 @@ impl<'a> Gateway<'a> {
             object: ObjectRef::new("Gateway", self.key),
             content: Content::Gateway(GatewayStatus {
                 addresses: self.reach.addresses.clone(),
-                attached_listener_sets: self.sets.iter().filter(|set| set.is_accepted(self)).count(),
+                attached_listener_sets: self.sets.values().filter(|set| set.is_accepted(self)).count(),
                 conditions: vec![
                     self.accepted(generation),
                     Condition::unless(self.programming_fault().as_ref(), "Programmed", generation, configured),
@@ -232,7 +252,7 @@ impl<'a> Gateway<'a> {
             let reason = if fault.reason == PENDING { PENDING } else { "Invalid" };
             return Some(Fault::new(reason, fault.message.clone()));
         }
-        if self.served().next().is_none() {
+        if self.served(&self.listeners).next().is_none() {
             let message = format!("Gateway {}: no listener can be served; each has its own status", self.key);
             return Some(Fault::new("Invalid", message));
         }

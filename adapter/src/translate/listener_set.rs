@@ -1,9 +1,10 @@
 //! ListenerSets: listeners that others than its owner add to a Gateway which allows it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::gateway::Gateway;
-use super::listener::Holder;
+use super::listener::Listener;
 use super::name;
 use super::namespace::Selector;
 use crate::api::gateways::{GatewayAllowedListeners, GatewayAllowedListenersNamespacesFrom as From};
@@ -17,6 +18,8 @@ pub(super) struct ListenerSet<'a> {
     pub(super) object: &'a api::ListenerSet,
     /// Why the Gateway takes none of its listeners.
     pub(super) refusal: Option<Fault>,
+    /// Where its listeners are among those of the Gateway.
+    pub(super) positions: Range<usize>,
 }
 
 /// Those that name a Gateway, by the Gateway's name, in the order of precedence: "ListenerSet ordered
@@ -70,6 +73,10 @@ pub(super) fn refusal(
 }
 
 impl ListenerSet<'_> {
+    fn listeners<'g, 'a>(&self, gateway: &'g Gateway<'a>) -> &'g [Listener<'a>] {
+        &gateway.listeners[self.positions.clone()]
+    }
+
     /// Whether it adds to its Gateway.
     pub(super) fn is_accepted(&self, gateway: &Gateway<'_>) -> bool {
         self.fault(gateway).is_none()
@@ -78,8 +85,8 @@ impl ListenerSet<'_> {
     fn fault(&self, gateway: &Gateway<'_>) -> Option<Fault> {
         self.refusal.clone().or_else(|| self.parent_fault(gateway)).or_else(|| {
             let message = || format!("ListenerSet {}: no listener can be served; each has its own status", self.key);
-            let mut listeners = gateway.listeners_of(Holder::listener_set(self.key));
-            (!listeners.any(|listener| listener.is_usable())).then(|| Fault::new(LISTENERS_NOT_VALID, message()))
+            let is_some_usable = self.listeners(gateway).iter().any(Listener::is_usable);
+            (!is_some_usable).then(|| Fault::new(LISTENERS_NOT_VALID, message()))
         })
     }
 
@@ -101,7 +108,7 @@ impl ListenerSet<'_> {
             Fault::new("ParentNotProgrammed", message)
         });
         let obstacle = self.parent_fault(gateway);
-        let listeners = gateway.listeners_of(Holder::listener_set(self.key));
+        let listeners = self.listeners(gateway).iter();
         Status {
             object: ObjectRef::new("ListenerSet", self.key),
             content: Content::ListenerSet(ListenerSetStatus {
@@ -122,8 +129,7 @@ impl ListenerSet<'_> {
     /// Some bad listeners among good ones leave it accepted, with a reason that tells of them.
     fn accepted(&self, gateway: &Gateway<'_>, fault: Option<&Fault>) -> Condition {
         let (key, generation) = (self.key, self.object.metadata.generation);
-        let listeners = gateway.listeners_of(Holder::listener_set(key));
-        let bad: Vec<_> = listeners.filter(|listener| !listener.is_usable()).collect();
+        let bad: Vec<_> = self.listeners(gateway).iter().filter(|listener| !listener.is_usable()).collect();
         if fault.is_some() || bad.is_empty() {
             let good = format!("ListenerSet {key} adds its listeners to Gateway {}", gateway.key);
             return Condition::unless(fault, "Accepted", generation, good);

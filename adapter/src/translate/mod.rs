@@ -122,7 +122,7 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     translation.add_certificates(&certificates);
     let class_statuses = classes.iter().map(|(name, class)| class.status(name, options));
     let gateway_statuses = gateways.values().map(Gateway::status);
-    let sets = gateways.values().flat_map(|gateway| gateway.sets.iter().map(move |set| (gateway, set)));
+    let sets = gateways.values().flat_map(|gateway| gateway.sets.values().map(move |set| (gateway, set)));
     let set_statuses: BTreeMap<_, _> = sets.map(|(gateway, set)| (set.key, set.status(gateway))).collect();
     translation.statuses =
         class_statuses.chain(gateway_statuses).chain(set_statuses.into_values()).chain(route_statuses).collect();

@@ -61,9 +61,8 @@ pub(super) fn translate(
         });
         let accepted = attached.and_then(|attached| {
             // Even a route without a rule that can be followed is served, with 500.
-            let names = attached.iter().map(|i| &gateway.listeners[*i].name);
-            let served: Vec<Name> = gateway.served().map(|listener| listener.name.clone()).collect();
-            listeners.extend(names.filter(|name| served.contains(name)).cloned());
+            let served = gateway.served(attached.iter().map(|i| &gateway.listeners[*i]));
+            listeners.extend(served.map(|listener| listener.name.clone()));
             rules.accepted()?;
             for i in attached {
                 gateway.listeners[i].attached.insert(object.clone());
