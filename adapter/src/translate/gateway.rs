@@ -45,13 +45,8 @@ pub(super) fn ours<'a>(
         .iter()
         .filter_map(|(key, object)| {
             let class = classes.get(object.spec.gateway_class_name.as_str())?;
-            let allowed = object.spec.allowed_listeners.as_ref();
-            let sets = sets.remove(key).unwrap_or_default().into_iter().map(|(set, object)| ListenerSet {
-                key: set,
-                object,
-                refusal: listener_set::refusal(set, key, allowed, &snapshot.namespaces),
-                positions: 0..0,
-            });
+            let sets = sets.remove(key).unwrap_or_default().into_iter();
+            let sets = sets.map(|(set, of_set)| ListenerSet::new(set, of_set, key, object, &snapshot.namespaces));
             Some(Gateway::new(key, object, class, sets.collect(), certificates))
         })
         .collect();

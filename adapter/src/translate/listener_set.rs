@@ -44,45 +44,29 @@ pub(super) fn gateway_of(key: &ObjectKey, set: &api::ListenerSet) -> Option<Obje
     (parent.group == GROUP && parent.kind == "Gateway").then(|| ObjectKey::new(namespace, &parent.name))
 }
 
-/// "The default value for this field is None": only a Gateway that says so has ListenerSets.
-pub(super) fn refusal(
-    set: &ObjectKey,
-    gateway: &ObjectKey,
-    allowed: Option<&GatewayAllowedListeners>,
-    namespaces: &BTreeMap<ObjectKey, Namespace>,
-) -> Option<Fault> {
-    let allowed = allowed.and_then(|allowed| allowed.namespaces.as_ref());
-    let is_allowed = match allowed.and_then(|allowed| allowed.from.as_ref()) {
-        Some(From::All) => true,
-        Some(From::Same) => set.namespace == gateway.namespace,
-        Some(From::Selector) => {
-            let selector = allowed.and_then(|allowed| allowed.selector.as_ref());
-            selector.is_some_and(|selector| Selector::from(selector).selects(&set.namespace, namespaces))
-        }
-        Some(From::None) | None => false,
-    };
-    (!is_allowed).then(|| {
-        Fault::new(
-            "NotAllowed",
-            format!(
-                "ListenerSet {set}: Gateway {gateway} takes no ListenerSets from namespace {}; its allowedListeners.namespaces would have to",
-                set.namespace
-            ),
-        )
-    })
-}
+impl<'a> ListenerSet<'a> {
+    /// Without its listeners, which the Gateway makes in the order of precedence.
+    pub(super) fn new(
+        key: &'a ObjectKey,
+        object: &'a api::ListenerSet,
+        gateway: &ObjectKey,
+        gateway_object: &api::Gateway,
+        namespaces: &BTreeMap<ObjectKey, Namespace>,
+    ) -> Self {
+        let allowed = gateway_object.spec.allowed_listeners.as_ref();
+        Self { key, object, refusal: refusal(key, gateway, allowed, namespaces), positions: 0..0 }
+    }
 
-impl ListenerSet<'_> {
-    fn listeners<'g, 'a>(&self, gateway: &'g Gateway<'a>) -> &'g [Listener<'a>] {
+    fn listeners<'g>(&self, gateway: &'g Gateway<'a>) -> &'g [Listener<'a>] {
         &gateway.listeners[self.positions.clone()]
     }
 
     /// Whether it adds to its Gateway.
-    pub(super) fn is_accepted(&self, gateway: &Gateway<'_>) -> bool {
+    pub(super) fn is_accepted(&self, gateway: &Gateway<'a>) -> bool {
         self.fault(gateway).is_none()
     }
 
-    fn fault(&self, gateway: &Gateway<'_>) -> Option<Fault> {
+    fn fault(&self, gateway: &Gateway<'a>) -> Option<Fault> {
         self.refusal.clone().or_else(|| self.parent_fault(gateway)).or_else(|| {
             let message = || format!("ListenerSet {}: no listener can be served; each has its own status", self.key);
             let is_some_usable = self.listeners(gateway).iter().any(Listener::is_usable);
@@ -90,7 +74,7 @@ impl ListenerSet<'_> {
         })
     }
 
-    fn parent_fault(&self, gateway: &Gateway<'_>) -> Option<Fault> {
+    fn parent_fault(&self, gateway: &Gateway<'a>) -> Option<Fault> {
         (!gateway.is_accepted()).then(|| {
             let message = format!(
                 "ListenerSet {}: its Gateway {} is not accepted; see the status of that",
@@ -100,7 +84,7 @@ impl ListenerSet<'_> {
         })
     }
 
-    pub(super) fn status(&self, gateway: &Gateway<'_>) -> Status {
+    pub(super) fn status(&self, gateway: &Gateway<'a>) -> Status {
         let generation = self.object.metadata.generation;
         let fault = self.fault(gateway);
         let unprogrammed = gateway.unreachable().map(|fault| {
@@ -127,7 +111,7 @@ impl ListenerSet<'_> {
     }
 
     /// Some bad listeners among good ones leave it accepted, with a reason that tells of them.
-    fn accepted(&self, gateway: &Gateway<'_>, fault: Option<&Fault>) -> Condition {
+    fn accepted(&self, gateway: &Gateway<'a>, fault: Option<&Fault>) -> Condition {
         let (key, generation) = (self.key, self.object.metadata.generation);
         let bad: Vec<_> = self.listeners(gateway).iter().filter(|listener| !listener.is_usable()).collect();
         if fault.is_some() || bad.is_empty() {
@@ -143,6 +127,34 @@ impl ListenerSet<'_> {
             observed_generation: generation,
         }
     }
+}
+
+/// "The default value for this field is None": only a Gateway that says so has ListenerSets.
+fn refusal(
+    set: &ObjectKey,
+    gateway: &ObjectKey,
+    allowed: Option<&GatewayAllowedListeners>,
+    namespaces: &BTreeMap<ObjectKey, Namespace>,
+) -> Option<Fault> {
+    let allowed = allowed.and_then(|allowed| allowed.namespaces.as_ref());
+    let is_allowed = match allowed.and_then(|allowed| allowed.from.as_ref()) {
+        Some(From::All) => true,
+        Some(From::Same) => set.namespace == gateway.namespace,
+        Some(From::Selector) => {
+            let selector = allowed.and_then(|allowed| allowed.selector.as_ref());
+            selector.is_some_and(|selector| Selector::from(selector).selects(&set.namespace, namespaces))
+        }
+        Some(From::None) | None => false,
+    };
+    (!is_allowed).then(|| {
+        Fault::new(
+            "NotAllowed",
+            format!(
+                "ListenerSet {set}: Gateway {gateway} takes no ListenerSets from namespace {}; its allowedListeners.namespaces would have to",
+                set.namespace
+            ),
+        )
+    })
 }
 
 const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
