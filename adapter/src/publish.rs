@@ -224,7 +224,7 @@ mod tests {
     fn documents(endpoint: &str) -> Vec<Document> {
         let name = "default/pipy:8080".parse().unwrap();
         let endpoints = vec![endpoint.parse().unwrap()];
-        vec![Document::Backend(conf::Backend { name, protocol: conf::Protocol::Http, endpoints })]
+        vec![Document::Backend(conf::Backend { name, protocol: conf::Protocol::Http, endpoints, tls: None })]
     }
 
     fn names(paths: &[PathBuf]) -> Vec<String> {

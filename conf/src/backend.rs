@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Name, check};
+use crate::{Hostname, Name, check};
 
 /// A set of endpoints that answer alike: one port of one Service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Backend {
     /// Ready endpoints. None is no error: requests get 503 until there is one.
     #[serde(default)]
     pub endpoints: Vec<SocketAddr>,
+    /// Only connections with TLS, to endpoints that prove who they are; without it, only plain ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
 }
 
 /// What the endpoints speak.
@@ -23,8 +26,34 @@ pub enum Protocol {
     /// HTTP/1.1, with upgrades to WebSocket.
     #[default]
     Http,
-    /// HTTP/2 without TLS, with prior knowledge.
+    /// HTTP/2, with prior knowledge; where there is TLS, agreed on in the handshake.
     H2c,
+}
+
+/// What endpoints must prove before they are sent a byte of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BackendTls {
+    /// The name that is asked for in the handshake (SNI). No wildcard. The certificate must be for it,
+    /// unless there are `subject_alt_names`.
+    pub server_name: Hostname,
+    /// Authorities documents, one of which must have led to the certificate; without it, the
+    /// authorities that the gateway's system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<Vec<Name>>,
+    /// The certificate must be for one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_alt_names: Vec<SubjectAltName>,
+}
+
+/// A name that a certificate may be for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum SubjectAltName {
+    /// A wildcard is met by the same wildcard alone.
+    Hostname(Hostname),
+    /// Compared letter by letter: `spiffe://example.com/ns/shop`.
+    Uri(String),
 }
 
 impl Protocol {

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use http::{HeaderName, StatusCode};
 
 use crate::{
-    Document, Filter, Key, Kind, Listener, Match, Name, PathMatch, PathModifier, Problem, Retry, Route, Rule, Target,
-    WeightedBackend, nearest,
+    Backend, Document, Filter, Key, Kind, Listener, Match, Name, PathMatch, PathModifier, Problem, Retry, Route, Rule,
+    Target, WeightedBackend, nearest,
 };
 
 /// Everything that is wrong with a document, each with the field it concerns. Such a document is
@@ -16,7 +16,8 @@ pub fn problems(document: &Document) -> Vec<String> {
     match document {
         Document::Route(route) => found.route(route),
         Document::Listener(listener) => found.listener(listener),
-        Document::Backend(_) | Document::Certificate(_) | Document::Revision(_) => {}
+        Document::Backend(backend) => found.backend(backend),
+        Document::Certificate(_) | Document::Authorities(_) | Document::Revision(_) => {}
     }
     found.0
 }
@@ -25,8 +26,9 @@ pub fn problems(document: &Document) -> Vec<String> {
 const MAX_HINTS: usize = 100;
 
 /// References to documents that are not there. The documents that hold them are served all the
-/// same: requests that follow such a reference get 500, such a mirror is skipped, and a listener
-/// that has none of its certificates refuses its clients' handshakes.
+/// same: requests that follow such a reference get 500, such a mirror is skipped, a listener that has
+/// none of its certificates, or none of its authorities, refuses its clients' handshakes, and a backend
+/// that has none of its authorities is as good as none.
 pub fn dangling<'a>(documents: impl IntoIterator<Item = &'a Document> + Clone) -> Vec<Problem> {
     let keys: Vec<Key> = documents.clone().into_iter().map(Document::key).collect();
     let known: HashSet<&Key> = keys.iter().collect();
@@ -52,13 +54,13 @@ pub fn references(document: &Document) -> Vec<(String, Key)> {
     let mut found = Vec::new();
     let route = match document {
         Document::Route(route) => route,
-        Document::Listener(Listener { tls: Some(tls), .. }) => {
-            let certificate = |(i, name): (usize, &Name)| {
-                (format!("tls.certificates[{i}]"), Key { kind: Kind::Certificate, name: name.clone() })
-            };
-            return tls.certificates.iter().enumerate().map(certificate).collect();
+        Document::Listener(listener) => return of_listener(listener),
+        Document::Backend(Backend { tls: Some(tls), .. }) => {
+            return numbered("tls.authorities", Kind::Authorities, tls.authorities.iter().flatten()).collect();
         }
-        _ => return found,
+        Document::Backend(_) | Document::Certificate(_) | Document::Authorities(_) | Document::Revision(_) => {
+            return found;
+        }
     };
     for (i, name) in route.listeners.iter().enumerate() {
         found.push((format!("listeners[{i}]"), Key { kind: Kind::Listener, name: name.clone() }));
@@ -86,6 +88,27 @@ pub fn references(document: &Document) -> Vec<(String, Key)> {
     found
 }
 
+fn of_listener(listener: &Listener) -> Vec<(String, Key)> {
+    let Listener { name: _, address: _, hostname: _, tls, backend_certificate, public_port: _ } = listener;
+    let shown = tls.iter().flat_map(|tls| &tls.certificates);
+    let clients = tls.iter().filter_map(|tls| tls.clients.as_ref()).flat_map(|clients| &clients.authorities);
+    let to_backends = backend_certificate
+        .iter()
+        .map(|name| ("backendCertificate".to_owned(), Key { kind: Kind::Certificate, name: name.clone() }));
+    numbered("tls.certificates", Kind::Certificate, shown)
+        .chain(numbered("tls.clients.authorities", Kind::Authorities, clients))
+        .chain(to_backends)
+        .collect()
+}
+
+fn numbered<'n>(
+    field: &'static str,
+    kind: Kind,
+    names: impl Iterator<Item = &'n Name>,
+) -> impl Iterator<Item = (String, Key)> {
+    names.enumerate().map(move |(i, name)| (format!("{field}[{i}]"), Key { kind, name: name.clone() }))
+}
+
 /// The problems found so far. Methods take the field they look at as a path from the document.
 #[derive(Default)]
 struct Found(Vec<String>);
@@ -98,6 +121,23 @@ impl Found {
     fn listener(&mut self, listener: &Listener) {
         if listener.tls.as_ref().is_some_and(|tls| tls.certificates.is_empty()) {
             self.add("tls.certificates", "a listener with TLS needs a certificate; name at least one");
+        }
+        let clients = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref());
+        if clients.is_some_and(|clients| clients.authorities.is_empty()) {
+            self.add("tls.clients.authorities", "without authorities no client is believed; name at least one");
+        }
+    }
+
+    fn backend(&mut self, backend: &Backend) {
+        let Some(tls) = &backend.tls else { return };
+        if tls.server_name.wildcard_domain().is_some() {
+            self.add("tls.serverName", format_args!("{} is a wildcard; ask for one name", tls.server_name));
+        }
+        if tls.authorities.as_ref().is_some_and(Vec::is_empty) {
+            self.add(
+                "tls.authorities",
+                "without authorities no endpoint is believed; name one, or leave the field out",
+            );
         }
     }
 

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Backend, Certificate, Listener, Name, Route};
+use crate::{Authorities, Backend, Certificate, Listener, Name, Route};
 
 /// One document of the configuration. Documents are independent: each is replaced, kept or refused
 /// as a whole, and may stand in any file and order.
@@ -12,6 +12,7 @@ pub enum Document {
     Route(Route),
     Backend(Backend),
     Certificate(Certificate),
+    Authorities(Authorities),
     Revision(Revision),
 }
 
@@ -37,11 +38,13 @@ pub enum Kind {
     Route,
     Backend,
     Certificate,
+    Authorities,
     Revision,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Listener, Self::Route, Self::Backend, Self::Certificate, Self::Revision];
+    pub const ALL: [Self; 6] =
+        [Self::Listener, Self::Route, Self::Backend, Self::Certificate, Self::Authorities, Self::Revision];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,6 +52,7 @@ impl Kind {
             Self::Route => "route",
             Self::Backend => "backend",
             Self::Certificate => "certificate",
+            Self::Authorities => "authorities",
             Self::Revision => "revision",
         }
     }
@@ -61,6 +65,7 @@ impl Document {
             Self::Route(route) => (Kind::Route, &route.name),
             Self::Backend(backend) => (Kind::Backend, &backend.name),
             Self::Certificate(certificate) => (Kind::Certificate, &certificate.name),
+            Self::Authorities(authorities) => (Kind::Authorities, &authorities.name),
             Self::Revision(revision) => (Kind::Revision, &revision.name),
         };
         Key { kind, name: name.clone() }

@@ -4,6 +4,7 @@
 //! is the only thing that the two programs share. It knows neither Kubernetes nor Pingora, and it
 //! does no IO: text goes in, values come out, and a value that exists is valid.
 
+mod authorities;
 mod backend;
 mod certificate;
 mod check;
@@ -18,13 +19,14 @@ mod suggest;
 mod text;
 mod value;
 
-pub use backend::{Backend, Protocol, Target};
+pub use authorities::{Authorities, AuthoritiesError};
+pub use backend::{Backend, BackendTls, Protocol, SubjectAltName, Target};
 pub use certificate::{Certificate, CertificateError};
 pub use check::{dangling, problems, references};
 pub use cors::{Allowed, Cors};
 pub use document::{Document, Key, Kind, Revision};
 pub use filter::{Filter, Header, HeaderModifier, Mirror, PathModifier, Redirect, RedirectStatus, Rewrite, Scheme};
-pub use listener::{Listener, Tls};
+pub use listener::{Clients, Listener, Tls};
 pub use matches::{HeaderMatch, Match, MethodMatch, PathMatch, QueryMatch, StringMatch};
 pub use problem::{Location, Problem};
 pub use route::{Retry, Route, Rule, Timeouts, WeightedBackend};

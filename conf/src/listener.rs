@@ -19,6 +19,10 @@ pub struct Listener {
     /// Listeners of both sorts may have the same address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Certificate document: who the gateway says it is to backends with TLS that ask, for requests
+    /// that come in here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_certificate: Option<Name>,
     /// The port that clients use, for redirects, where it is not that of `address`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_port: Option<u16>,
@@ -32,6 +36,25 @@ pub struct Tls {
     /// Certificate documents. Each client is shown the first whose signatures it can check: with one
     /// of RSA and one of ECDSA, old clients and new ones are served.
     pub certificates: Vec<Name>,
+    /// Which certificates clients are asked for; without it, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients>,
+}
+
+/// How clients prove to a listener who they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Clients {
+    /// Authorities documents, one of which must have led to the client's certificate.
+    pub authorities: Vec<Name>,
+    /// Whether clients that cannot prove it are refused. If not, they are asked, and the answer does
+    /// not matter.
+    #[serde(default = "required", skip_serializing_if = "Clone::clone")]
+    pub required: bool,
+}
+
+fn required() -> bool {
+    true
 }
 
 impl Listener {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Error;
 
 use crate::{
-    Backend, Certificate, Document, Key, Kind, Listener, Location, Name, Problem, Revision, Route, as_text, check,
-    nearest,
+    Authorities, Backend, Certificate, Document, Key, Kind, Listener, Location, Name, Problem, Revision, Route,
+    as_text, check, nearest,
 };
 
 /// What a text holds: every document that can be used, and everything that cannot.
@@ -68,6 +68,8 @@ struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<Certificate>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    authorities: Option<Authorities>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<Revision>,
 }
 
@@ -79,6 +81,7 @@ impl From<&Document> for Written {
             Document::Route(route) => written.route = Some(route),
             Document::Backend(backend) => written.backend = Some(backend),
             Document::Certificate(certificate) => written.certificate = Some(certificate),
+            Document::Authorities(authorities) => written.authorities = Some(authorities),
             Document::Revision(revision) => written.revision = Some(revision),
         }
         written
@@ -87,12 +90,13 @@ impl From<&Document> for Written {
 
 impl Written {
     fn into_document(self) -> Result<Document, String> {
-        let Self { version: Version, listener, route, backend, certificate, revision } = self;
+        let Self { version: Version, listener, route, backend, certificate, authorities, revision } = self;
         let mut found = [
             listener.map(Document::Listener),
             route.map(Document::Route),
             backend.map(Document::Backend),
             certificate.map(Document::Certificate),
+            authorities.map(Document::Authorities),
             revision.map(Document::Revision),
         ]
         .into_iter()
@@ -260,7 +264,9 @@ mod tests {
         );
         check(
             "version: v1\n",
-            &["1:1: the document is empty; it should hold one of listener, route, backend, certificate, revision"],
+            &[
+                "1:1: the document is empty; it should hold one of listener, route, backend, certificate, authorities, revision",
+            ],
         );
         check("backend:\n  name: a\n  protocol: h2\n", &["3:13: backend a: unknown value h2; is h2c meant?"]);
         check("listener:\n  name: a\n  address: localhost:80\n", &["3:12: listener a: invalid socket address syntax"]);

@@ -14,6 +14,7 @@ pub mod table;
 mod admin;
 mod filter;
 mod listen;
+mod pool;
 mod reload;
 mod report;
 mod source;

@@ -44,8 +44,11 @@ fn output(arguments: &[&str], config: &Path) -> (Option<i32>, String, String) {
 #[test]
 fn check_tells_all_problems_and_fails_if_there_are_any() {
     let good = directory(&[("a.yaml", GOOD)]);
-    let told =
-        (Some(0), "no problems: 1 listener, 1 route, 1 backend, 0 certificate, 0 revision\n".into(), String::new());
+    let told = (
+        Some(0),
+        "no problems: 1 listener, 1 route, 1 backend, 0 certificate, 0 authorities, 0 revision\n".into(),
+        String::new(),
+    );
     assert_eq!(output(&["--check"], good.path()), told);
 
     let bad = directory(&[("a.yaml", &GOOD.replace("backend: {name: cart}", "backend: {nam: cart}")), ("b.yaml", "x")]);

@@ -4,6 +4,7 @@
 //! on the wire. A [`Case`] puts a gateway to the mirror contract. Everything is on loopback with ports of its own, so that tests run side by side;
 //! everything waits for conditions, never for time to pass.
 
+mod authority;
 mod client;
 mod contract;
 mod echo;
@@ -22,6 +23,7 @@ mod unreachable;
 mod wire;
 mod world;
 
+pub use authority::{Authority, Guard, Shaken};
 pub use client::{Answer, Call, Client, Ending, H2Answer, H2Client, H2Upload, MARK, Outcome};
 pub use contract::{
     Case, Evidence, Flaw, Invariant, LIMIT, Left, Mirror, Peer, Report, Run, Speech, Violation, connections_to,

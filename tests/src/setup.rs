@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::contract::Station;
+use crate::contract::{GUARDED, Station};
 use crate::{Echo, World};
 
 /// Configuration documents in the making.
@@ -44,7 +44,19 @@ impl Setup {
 
     pub(crate) fn station(self, name: &str, station: &Station) -> Self {
         let protocol = if station.is_h2c { "protocol: h2c, " } else { "" };
-        self.document(&format!("backend: {{name: {name}, {protocol}endpoints: ['{}']}}", station.address))
+        let (setup, tls) = match &station.tls {
+            Some(authority) => (
+                self.document(&authority.document(name)),
+                format!("tls: {{serverName: {GUARDED}, authorities: [{name}]}}, "),
+            ),
+            None => (self, String::new()),
+        };
+        setup.document(&format!("backend: {{name: {name}, {protocol}{tls}endpoints: ['{}']}}", station.address))
+    }
+
+    /// A backend of one endpoint with TLS: these fields say what it must prove.
+    pub fn guarded_backend(self, name: &str, echo: &Echo, tls: &str) -> Self {
+        self.document(&format!("backend: {{name: {name}, endpoints: ['{}'], tls: {{{tls}}}}}", echo.address()))
     }
 
     pub fn endpoints(self, name: &str, endpoints: &[SocketAddr]) -> Self {

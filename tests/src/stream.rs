@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsStream, client, server};
 
 /// A connection, with TLS or without.
 pub(crate) enum Stream {
@@ -18,9 +18,15 @@ impl From<TcpStream> for Stream {
     }
 }
 
-impl From<TlsStream<TcpStream>> for Stream {
-    fn from(stream: TlsStream<TcpStream>) -> Self {
-        Self::Tls(Box::new(stream))
+impl From<client::TlsStream<TcpStream>> for Stream {
+    fn from(stream: client::TlsStream<TcpStream>) -> Self {
+        Self::Tls(Box::new(stream.into()))
+    }
+}
+
+impl From<server::TlsStream<TcpStream>> for Stream {
+    fn from(stream: server::TlsStream<TcpStream>) -> Self {
+        Self::Tls(Box::new(stream.into()))
     }
 }
 

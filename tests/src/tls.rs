@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, ProtocolVersion, SignatureScheme,
     SupportedProtocolVersion,
@@ -18,15 +20,15 @@ use tokio_rustls::client::TlsStream;
 use crate::wire::Wire;
 use crate::{Client, H2Client, soon};
 
-/// A self-signed certificate with its key.
+/// A certificate with its key.
 pub struct Identity {
-    chain: String,
-    key: String,
-    der: CertificateDer<'static>,
+    pub(crate) chain: String,
+    pub(crate) key: String,
+    pub(crate) der: CertificateDer<'static>,
 }
 
 impl Identity {
-    /// For these names, which a gateway has no use for.
+    /// A self-signed one for these names, which a gateway has no use for.
     pub fn new(names: &[&str]) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).expect("these are names");
@@ -57,6 +59,13 @@ impl Identity {
             block(chain),
             block(key)
         )
+    }
+
+    /// What signs handshakes.
+    pub(crate) fn pair(&self) -> CertifiedKey {
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("it was just written");
+        let key = ring::sign::any_supported_type(&key).expect("it is of a kind that rustls knows");
+        CertifiedKey::new(vec![self.der.clone()], key)
     }
 
     /// A line of the key, which nobody but the gateway should see.
@@ -95,6 +104,12 @@ impl Dialer {
     /// Speaks HTTP/1.1.
     pub fn http1() -> Self {
         Self::with(Anybody::default(), rustls::DEFAULT_VERSIONS).offering(&["http/1.1"])
+    }
+
+    /// Says who it is to gateways that ask.
+    pub fn as_who(mut self, identity: &Identity) -> Self {
+        self.0.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity.pair()));
+        self
     }
 
     /// Speaks HTTP/2.

@@ -62,7 +62,7 @@ impl<'a> Backends<'a> {
         if !self.found.contains_key(&name) {
             let endpoints = self.slices.get(&key).into_iter().flatten().flat_map(|slice| endpoints(slice, port));
             let endpoints = endpoints.collect::<BTreeSet<_>>().into_iter().collect();
-            self.found.insert(name.clone(), (key, Backend { name: name.clone(), protocol, endpoints }));
+            self.found.insert(name.clone(), (key, Backend { name: name.clone(), protocol, endpoints, tls: None }));
         }
         Ok(name)
     }

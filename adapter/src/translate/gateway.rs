@@ -191,6 +191,7 @@ impl<'a> Gateway<'a> {
                 address: SocketAddr::new(bind, target),
                 hostname: listener.hostname.clone(),
                 tls: listener.tls(),
+                backend_certificate: None,
                 public_port: (target != port).then_some(port),
             });
             Some((name::listeners_file(listener.holder.kind, listener.holder.key), document))

@@ -103,7 +103,7 @@ impl<'a> Listener<'a> {
     }
 
     pub(super) fn tls(&self) -> Option<Tls> {
-        (self.spec.protocol == HTTPS).then(|| Tls { certificates: self.certificates.clone() })
+        (self.spec.protocol == HTTPS).then(|| Tls { certificates: self.certificates.clone(), clients: None })
     }
 
     /// Takes its port for its Gateway, unless an older Gateway has it.

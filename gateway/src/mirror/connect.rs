@@ -10,37 +10,41 @@ use pingora_core::upstreams::peer::HttpPeer;
 use super::budget::Chunk;
 use super::head::{Form, Head};
 use super::{Failure, Limits, http1, http2};
+use crate::pool::Http2Pool;
+use crate::tls::Bond;
 
 /// Both pools. HTTP/1.1 is spoken here rather than by Pingora's session, which sends a head and its
 /// body one after the other, knows no progress within a write, and cannot read while it writes: a
 /// mirror that answers while the body is still on its way would come to a standstill.
 pub(super) struct Connectors {
     pub(super) http1: TransportConnector,
-    pub(super) http2: http2::Pool,
+    pub(super) http2: Http2Pool,
 }
 
 impl Connectors {
     pub(super) fn new(limits: &Limits) -> Self {
         let options = || ConnectorOptions::new(limits.idle_connections);
-        Self { http1: TransportConnector::new(Some(options())), http2: http2::Pool::new(options()) }
+        Self { http1: TransportConnector::new(Some(options())), http2: Http2Pool::new(Some(options())) }
     }
 
-    /// A connection to this endpoint on which the request with this head can be sent. Must be given
-    /// up after [`Limits::connect`] by the caller.
+    /// A connection to this endpoint on which the request with this head can be sent, with TLS if
+    /// there is a bond. Must be given up after [`Limits::connect`] by the caller.
     pub(super) async fn connect(
         &self,
         limits: &Limits,
         endpoint: SocketAddr,
+        bond: Option<&Bond>,
         head: Head,
     ) -> Result<Connection, Failure> {
-        let peer = peer(limits, endpoint, &head.form);
+        let mut peer = peer(limits, endpoint, &head.form);
+        peer.group_key = bond.map_or(0, Bond::number);
         Ok(match head.form {
             Form::Http1(bytes) => {
-                let connection = http1::Connection::open(&self.http1, &peer).await?;
+                let connection = http1::Connection::open(&self.http1, &peer, bond).await?;
                 Connection::Http1(connection.request(bytes, head.framing, head.is_head))
             }
             Form::Http2(parts) => {
-                let connection = http2::Connection::open(&self.http2, peer).await?;
+                let connection = http2::Connection::open(&self.http2, peer, bond).await?;
                 Connection::Http2(connection.request(parts))
             }
         })

@@ -13,16 +13,18 @@ use super::connect::{Connection, Event, Sent};
 use super::head::Head;
 use super::queue::{Body, Piece};
 use super::{Abort, Account, Class, Decline, Failure, Limits, Outcome, Receiver};
+use crate::tls::Bond;
 
 /// One copy of one request.
 pub(super) struct Copy {
     entry: Entry,
+    bond: Option<Bond>,
     head: Head,
 }
 
 impl Copy {
-    pub(super) fn new(entry: Entry, head: Head) -> Self {
-        Self { entry, head }
+    pub(super) fn new(entry: Entry, bond: Option<Bond>, head: Head) -> Self {
+        Self { entry, bond, head }
     }
 
     /// Sends the copy, in a task of its own that nobody waits for but [`super::Mirrors::drained`].
@@ -31,8 +33,8 @@ impl Copy {
     }
 
     async fn run(self, mut body: Body) {
-        let Self { mut entry, head } = self;
-        let outcome = match exchange(&mut entry, head, &mut body).await {
+        let Self { mut entry, bond, head } = self;
+        let outcome = match exchange(&mut entry, bond.as_ref(), head, &mut body).await {
             Ok(status) => Outcome::Completed(Class::of(status)),
             Err(outcome) => outcome,
         };
@@ -43,13 +45,13 @@ impl Copy {
 }
 
 /// Sends the request and reads the answer: its status.
-async fn exchange(entry: &mut Entry, head: Head, body: &mut Body) -> Result<u16, Outcome> {
+async fn exchange(entry: &mut Entry, bond: Option<&Bond>, head: Head, body: &mut Body) -> Result<u16, Outcome> {
     let receiver = entry.receiver.clone();
     let (limits, connectors) = (receiver.limits(), receiver.connectors());
     let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
     let mut timer = Timer(timer.as_mut());
 
-    let connecting = connectors.connect(limits, entry.endpoint, head);
+    let connecting = connectors.connect(limits, entry.endpoint, bond, head);
     let connected = timer.within(limits.connect, unless_aborted(body, connecting)).await;
     let mut connection = match connected {
         Some(connected) => connected?.map_err(|failure| entry.not_connected(failure))?,
@@ -325,7 +327,7 @@ mod tests {
         let mut head = pingora::http::RequestHeader::build("GET", b"/", None).unwrap();
         head.insert_header("Host", "h").unwrap();
         let head = Heads::new(&head, true).speaking(conf::Protocol::Http).unwrap();
-        let size = size_of_val(&Copy::new(entry, head).run(Body::None));
+        let size = size_of_val(&Copy::new(entry, None, head).run(Body::None));
         assert!(size < 4 << 10, "{size} bytes are allocated for each copy");
     }
 }

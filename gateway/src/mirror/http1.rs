@@ -14,6 +14,7 @@ use super::answer::Answer;
 use super::budget::Chunk;
 use super::connect::{Event, Sent};
 use super::head::Framing;
+use crate::tls::Bond;
 
 /// An HTTP/1.1 connection while it carries a copy. Dropping it closes it.
 pub(super) struct Connection {
@@ -42,13 +43,25 @@ struct Out {
 }
 
 impl Connection {
-    pub(super) async fn open(connector: &TransportConnector, peer: &HttpPeer) -> Result<Opened, Failure> {
-        let (stream, is_reused) = match connector.reused_stream(peer).await {
-            Some(stream) => (stream, true),
-            // In a box, because it is large, rare, and would take up its room in every copy's task.
-            None => (Box::pin(connector.new_stream(peer)).await.map_err(|_| Failure::Connect)?, false),
+    pub(super) async fn open(
+        connector: &TransportConnector,
+        peer: &HttpPeer,
+        bond: Option<&Bond>,
+    ) -> Result<Opened, Failure> {
+        let key = peer.reuse_hash();
+        if let Some(stream) = connector.reused_stream(peer).await {
+            return Ok(Opened { stream, key, is_reused: true });
+        }
+        // In a box, because it is large, rare, and would take up its room in every copy's task.
+        let stream: Stream = match bond {
+            Some(bond) => {
+                let endpoint = *peer.address().as_inet().ok_or(Failure::Connect)?;
+                let line = Box::pin(bond.connect(endpoint)).await.map_err(|error| Failure::of(&error))?;
+                Box::new(line)
+            }
+            None => Box::pin(connector.new_stream(peer)).await.map_err(|_| Failure::Connect)?,
         };
-        Ok(Opened { stream, key: peer.reuse_hash(), is_reused })
+        Ok(Opened { stream, key, is_reused: false })
     }
 
     pub(super) fn is_reused(&self) -> bool {

@@ -1,55 +1,17 @@
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use pingora::http::RequestHeader;
-use pingora_core::connectors::ConnectorOptions;
-use pingora_core::connectors::http::v2::Connector;
-use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::protocols::http::v2::client::Http2Session;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 
 use super::Failure;
 use super::budget::Chunk;
 use super::connect::{Event, Sent};
-
-/// Connections that carry copies or wait for some.
-pub(super) struct Pool {
-    connector: Connector,
-    /// Held while a stream of a known connection begins or ends. Pingora takes the connection out of
-    /// the pool to begin one, and puts it back; a stream that ends in between puts it back as well,
-    /// and the entry too many keeps the connection open for ever.
-    change: Mutex<()>,
-}
-
-impl Pool {
-    pub(super) fn new(options: ConnectorOptions) -> Self {
-        Self { connector: Connector::new(Some(options)), change: Mutex::default() }
-    }
-
-    async fn known(&self, peer: &HttpPeer) -> Option<Http2Session> {
-        let mut reusing = pin!(self.connector.reused_http_session(peer));
-        let session = poll_fn(|context| {
-            let _held = self.lock();
-            reusing.as_mut().poll(context)
-        });
-        // One that turns out to be broken is as good as none.
-        session.await.ok().flatten()
-    }
-
-    fn release(&self, session: Http2Session, peer: &HttpPeer, idle: Duration) {
-        let _held = self.lock();
-        self.connector.release_http_session(session, peer, Some(idle));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.change.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use crate::pool::Http2Pool;
+use crate::tls::Bond;
 
 /// A stream of an HTTP/2 connection while it carries a copy.
 pub(super) struct Connection {
@@ -68,15 +30,23 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(pool: &Pool, peer: Box<HttpPeer>) -> Result<Opened, Failure> {
+    pub(super) async fn open(pool: &Http2Pool, peer: Box<HttpPeer>, bond: Option<&Bond>) -> Result<Opened, Failure> {
         if let Some(session) = pool.known(&peer).await {
             return Ok(Opened { session, peer, is_reused: true });
         }
         // In a box, because it is large, rare, and would take up its room in every copy's task.
-        match Box::pin(pool.connector.new_http_session::<_, ()>(&*peer)).await.map_err(|_| Failure::Connect)? {
-            HttpSession::H2(session) => Ok(Opened { session, peer, is_reused: false }),
-            _ => Err(Failure::Connect),
-        }
+        let session = Box::pin(async {
+            match bond {
+                Some(bond) => {
+                    let endpoint = *peer.address().as_inet().ok_or(Failure::Connect)?;
+                    let line = bond.connect(endpoint).await.map_err(|error| Failure::of(&error))?;
+                    pool.begin(line, &peer).await.map_err(|_| Failure::Connect)
+                }
+                None => pool.open(&peer).await.map_err(|_| Failure::Connect),
+            }
+        });
+        let session = session.await?;
+        Ok(Opened { session, peer, is_reused: false })
     }
 
     pub(super) fn is_reused(&self) -> bool {
@@ -123,11 +93,11 @@ impl Connection {
         }))
     }
 
-    pub(super) fn release(self, pool: &Pool, idle: Duration) {
-        pool.release(self.session, &self.peer, idle);
+    pub(super) fn release(self, pool: &Http2Pool, idle: Duration) {
+        pool.release(self.session, &self.peer, Some(idle));
     }
 
-    pub(super) fn abandon(mut self, pool: &Pool, idle: Duration, stuck: bool) {
+    pub(super) fn abandon(mut self, pool: &Http2Pool, idle: Duration, stuck: bool) {
         if let Some(sender) = &mut self.sender {
             sender.send_reset(Reason::CANCEL);
         }

@@ -1,5 +1,7 @@
 //! What becomes of a copy, and why: the values of the labels `outcome` and `reason`.
 
+use crate::tls::BondError;
+
 /// What became of one request that a mirror filter applies to:
 ///
 /// - eligible = sampled out + skipped + dropped + started
@@ -92,6 +94,8 @@ reasons! {
         Unsendable = "unsendable",
         /// No connection: refused, unreachable, no HTTP/2.
         Connect = "connect",
+        /// No TLS handshake: the mirror has not proved who it is, or does not believe us.
+        Tls = "tls",
         /// No connection in time.
         ConnectTimeout = "connect_timeout",
         /// Closed or reset before the whole request was sent.
@@ -106,6 +110,15 @@ reasons! {
         AnswerTimeout = "answer_timeout",
         /// What was answered is not HTTP.
         BadAnswer = "bad_answer",
+    }
+}
+
+impl Failure {
+    pub(super) fn of(error: &BondError) -> Self {
+        match error {
+            BondError::Connect(_) | BondError::NoHttp2 => Self::Connect,
+            BondError::Handshake(_) => Self::Tls,
+        }
     }
 }
 

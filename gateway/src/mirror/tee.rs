@@ -10,11 +10,14 @@ use super::copy::{Copy, Entry};
 use super::head::{Framing, Heads};
 use super::queue::{Body, Queue, Reader};
 use super::{Abort, Account, Outcome, Receiver};
+use crate::tls::Bond;
 
 /// A copy that is to be made of a request.
 pub struct Planned {
     pub protocol: Protocol,
     pub endpoint: SocketAddr,
+    /// None without TLS.
+    pub(crate) bond: Option<Bond>,
     pub receiver: Arc<Receiver>,
     pub account: Arc<Account>,
 }
@@ -40,7 +43,7 @@ impl Tee {
     pub fn start(plan: impl IntoIterator<Item = Planned>, head: &RequestHeader, bodiless: bool) -> Self {
         let mut tee = Self::default();
         let mut heads = None;
-        for Planned { protocol, endpoint, receiver, account } in plan {
+        for Planned { protocol, endpoint, bond, receiver, account } in plan {
             let Some(entry) = Entry::begin(receiver, account, endpoint) else { continue };
             let heads = heads.get_or_insert_with(|| Heads::new(head, bodiless));
             if let Framing::Length(length) = heads.framing() {
@@ -48,11 +51,11 @@ impl Tee {
             }
             tee.started += 1;
             match heads.speaking(protocol) {
-                Ok(head) if bodiless => Copy::new(entry, head).spawn(Body::None),
+                Ok(head) if bodiless => Copy::new(entry, bond, head).spawn(Body::None),
                 Ok(head) => {
                     let queue = Queue::new(Ledger::new(entry.receiver().clone()));
                     tee.streams.push(queue.clone());
-                    Copy::new(entry, head).spawn(Body::Stream(Reader(queue)));
+                    Copy::new(entry, bond, head).spawn(Body::Stream(Reader(queue)));
                 }
                 Err(failure) => entry.end(Outcome::Failed(failure)),
             }

@@ -14,12 +14,14 @@ pub(super) fn start(table: &Table, course: &Course, head: &RequestHeader, bodile
         return Tee::default();
     }
     let draw = course.rule.draw();
-    let plan =
-        asked_for.into_iter().flat_map(|filters| &filters.mirrors).filter_map(|mirror| plan(mirror, table, draw));
+    let plan = asked_for
+        .into_iter()
+        .flat_map(|filters| &filters.mirrors)
+        .filter_map(|mirror| plan(mirror, table, course, draw));
     Tee::start(plan, head, bodiless)
 }
 
-fn plan(mirror: &Mirror, table: &Table, draw: u64) -> Option<Planned> {
+fn plan(mirror: &Mirror, table: &Table, course: &Course, draw: u64) -> Option<Planned> {
     let account = &mirror.account;
     if !mirror.fraction.holds(draw) {
         account.sampled_out();
@@ -30,7 +32,7 @@ fn plan(mirror: &Mirror, table: &Table, draw: u64) -> Option<Planned> {
         return None;
     };
     let backend = table.backend(*id);
-    if backend.is_missing() {
+    if backend.is_missing() || backend.is_unprovable() {
         account.skipped(Skip::InvalidTarget);
         return None;
     }
@@ -38,7 +40,9 @@ fn plan(mirror: &Mirror, table: &Table, draw: u64) -> Option<Planned> {
         account.skipped(Skip::NoEndpoint);
         return None;
     };
-    Some(Planned { protocol: backend.protocol, endpoint, receiver: receiver.clone(), account: account.clone() })
+    let protocol = backend.protocol;
+    let bond = backend.bond(course.identity.as_ref(), protocol);
+    Some(Planned { protocol, endpoint, bond, receiver: receiver.clone(), account: account.clone() })
 }
 
 /// Accounts for a request that the gateway answers itself: its rule's mirrors see nothing of it.

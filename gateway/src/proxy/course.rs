@@ -10,12 +10,15 @@ use super::answer::Answer;
 use super::{fault, headers};
 use crate::filter::{self, Sharing};
 use crate::table::{Backend, Choice, ChoiceTarget, Filters, Request, Rule, Table, Via};
+use crate::tls::{Bond, Identity};
 
 /// A request's way to a backend.
 pub(super) struct Course {
     pub(super) rule: Arc<Rule>,
     pub(super) choice: Arc<Choice>,
     pub(super) backend: Arc<Backend>,
+    /// Who the gateway is to the backend, if it asks.
+    pub(super) identity: Option<Arc<Identity>>,
     /// What the client spoke.
     scheme: conf::Scheme,
     prefix: Option<usize>,
@@ -66,7 +69,15 @@ pub(super) fn decide(table: &Table, via: Via<'_>, local: SocketAddr, head: &Requ
                 let sharing = of_rule.or_else(|| sharing(&choice.filters));
                 match answered(sharing.as_ref(), &choice.filters) {
                     Some(answer) => Err(answer.shared(sharing.as_ref())),
-                    None => Ok(Course { rule: rule.clone(), choice, backend, scheme, prefix: found.prefix, sharing }),
+                    None => Ok(Course {
+                        rule: rule.clone(),
+                        choice,
+                        backend,
+                        identity: found.identity.cloned(),
+                        scheme,
+                        prefix: found.prefix,
+                        sharing,
+                    }),
                 }
             }
         },
@@ -86,6 +97,9 @@ fn choose(table: &Table, rule: &Rule) -> Result<(Arc<Choice>, Arc<Backend>), Ans
     if backend.is_missing() {
         return Err(broken(format!("the route's backend {} is not defined", backend.name)));
     }
+    if backend.is_unprovable() {
+        return Err(broken(format!("none of the authorities of the route's backend {} is defined", backend.name)));
+    }
     if backend.endpoints().is_empty() {
         let why = format!("backend {} has no ready endpoint", backend.name);
         return Err(Answer::new(StatusCode::SERVICE_UNAVAILABLE, why));
@@ -94,6 +108,11 @@ fn choose(table: &Table, rule: &Rule) -> Result<(Arc<Choice>, Arc<Backend>), Ans
 }
 
 impl Course {
+    /// What connections for requests in this protocol rest on; none without TLS.
+    pub(super) fn bond(&self, protocol: conf::Protocol) -> Option<Bond> {
+        self.backend.bond(self.identity.as_ref(), protocol)
+    }
+
     /// Turns the request into what the backend gets, and its copies with it. `local` is where the
     /// client connected to.
     pub(super) fn apply(

@@ -10,11 +10,10 @@ use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
 use tokio::time::{Instant, sleep_until};
 
+use super::Proxy;
 use super::exchange::{self, Exchange};
-use super::phases::Phases;
 use crate::listen::{Arrival, Protocol};
 
 /// Serves connections that arrive in one way. All entrances share one proxy and so its connections to
@@ -24,7 +23,7 @@ use crate::listen::{Arrival, Protocol};
 /// that are idle when the listener goes away.
 pub struct Entrance {
     arrival: Arrival,
-    proxy: Arc<HttpProxy<Phases>>,
+    proxy: Arc<Proxy>,
     options: HttpServerOptions,
 }
 
@@ -43,7 +42,7 @@ const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 
 impl Entrance {
-    pub(super) fn new(arrival: Arrival, proxy: Arc<HttpProxy<Phases>>) -> Self {
+    pub(super) fn new(arrival: Arrival, proxy: Arc<Proxy>) -> Self {
         let mut options = HttpServerOptions::default();
         // Whether it is by prior knowledge, or agreed on in a handshake.
         options.h2c = arrival.protocol == Protocol::Http2;

@@ -1,8 +1,8 @@
 //! What a connection and the request on it must tell each other, where Pingora has no hook.
 
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{Shutdown, shutdown};
@@ -10,6 +10,7 @@ use pingora_core::server::ShutdownWatch;
 
 use crate::listen::Arrival;
 use crate::table::Via;
+use crate::tls::Bond;
 
 /// One request and its answer, from the wait for its head on.
 ///
@@ -25,6 +26,8 @@ pub(super) struct Exchange {
     expired: AtomicBool,
     /// The connection to the backend, if no other request uses it; [`NONE`] otherwise.
     backend: AtomicI32,
+    /// What the connection to the backend is to rest on; none without TLS.
+    bond: Mutex<Option<Bond>>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -40,6 +43,7 @@ impl Exchange {
             active: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             backend: AtomicI32::new(NONE),
+            bond: Mutex::new(None),
         })
     }
 
@@ -77,6 +81,15 @@ impl Exchange {
         let micros = deadline.map_or(NEVER, |at| at.saturating_duration_since(self.epoch).as_micros() as u64);
         self.deadline.store(micros, Ordering::Relaxed);
         self.expired.store(false, Ordering::Relaxed);
+    }
+
+    /// The attempt is to be made with TLS.
+    pub(super) fn secure(&self, bond: Bond) {
+        *self.bond.lock().unwrap_or_else(PoisonError::into_inner) = Some(bond);
+    }
+
+    pub(super) fn bond(&self) -> Option<Bond> {
+        self.bond.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The attempt has this connection to itself.

@@ -4,13 +4,14 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
-use http::uri::Authority;
-use http::{HeaderMap, Version};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Uri, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora_core::Result;
 use pingora_core::protocols::http::authority::{RawTargetAuthority, is_http_family_scheme, raw_target_authority};
+use pingora_core::{Error, ErrorType, Result};
 
 use crate::filter::HeaderEdit;
 
@@ -19,6 +20,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Headers that say how a message is framed or concern one connection. A filter that named one
 /// would make a request mean something else to the backend than to the gateway, so it is ignored.
@@ -82,6 +84,33 @@ pub(super) fn remove_nominated(head: &mut RequestHeader) {
         }
     }
     head.remove_header(&CONNECTION);
+}
+
+/// The request as HTTP/2 with TLS says it: whom it is for stands in the target alone, and nothing is
+/// said of a single connection.
+pub(super) fn use_http2_form(head: &mut RequestHeader) -> Result<()> {
+    let invalid = || Error::explain(ErrorType::InvalidHTTPHeader, "HTTP/2 cannot say whom or what the request is for");
+    if !head.raw_path_is_utf8() {
+        return Err(invalid());
+    }
+    let host = head.remove_header(&HOST);
+    let authority = match &host {
+        Some(host) => Authority::try_from(host.as_bytes()).ok(),
+        None => head.uri.authority().cloned(),
+    };
+    let path = head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let uri = Uri::builder().scheme(Scheme::HTTPS).authority(authority.ok_or_else(invalid)?).path_and_query(path);
+    head.set_uri(uri.build().map_err(|_| invalid())?);
+    let takes_trailers =
+        head.headers.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    for name in [TE, CONNECTION, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
+        head.remove_header(&name);
+    }
+    head.remove_header(&PROXY_AUTHORIZATION);
+    if takes_trailers {
+        head.insert_header(TE, "trailers")?;
+    }
+    Ok(())
 }
 
 /// Removes what the backend said of its own connection; Pingora says what there is to say of the

@@ -3,10 +3,12 @@
 //! [`phases`] holds the order in which things happen, as Pingora's `ProxyHttp` wants it. What
 //! happens is decided elsewhere: which rule in [`table`](crate::table), how a request changes in
 //! [`filter`](crate::filter), what becomes of a copy in [`mirror`](crate::mirror), and here, one
-//! file each, where a request goes, how long it may take, whether it is tried again, and what the
+//! file each, where a request goes, how a backend with TLS is connected to, how long it may take, whether it is tried again, and what the
 //! gateway answers itself.
 
 mod answer;
+mod assembly;
+mod connector;
 mod context;
 mod copies;
 mod course;
@@ -14,17 +16,19 @@ mod entrance;
 mod exchange;
 mod fault;
 mod headers;
+mod http2;
 mod phases;
 mod retry;
 mod tunnel;
 mod upstream;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora_core::server::configuration::ServerConf;
-use pingora_proxy::{HttpProxy, http_proxy};
+use pingora_proxy::HttpProxy;
 
 use crate::access_log::AccessLog;
 use crate::listen::Arrival;
@@ -60,11 +64,19 @@ impl Default for Settings {
 
 /// Serves the connections of all listeners, with one pool of connections to backends.
 pub struct Server {
-    proxy: Arc<HttpProxy<phases::Phases>>,
+    proxy: Arc<Proxy>,
 }
 
+type Proxy = HttpProxy<phases::Phases, connector::Connector>;
+
 impl Server {
-    pub fn new(table: Arc<ArcSwap<Table>>, metrics: &Metrics, access_log: AccessLog, settings: Settings) -> Self {
+    /// An error means that the system has no socket to spare.
+    pub async fn new(
+        table: Arc<ArcSwap<Table>>,
+        metrics: &Metrics,
+        access_log: AccessLog,
+        settings: Settings,
+    ) -> io::Result<Self> {
         let conf = ServerConf {
             threads: settings.threads,
             // As many as the longest retry rule needs.
@@ -72,7 +84,7 @@ impl Server {
             ..ServerConf::default()
         };
         let phases = phases::Phases::new(table, metrics, access_log, settings);
-        Self { proxy: Arc::new(http_proxy(&Arc::new(conf), phases)) }
+        Ok(Self { proxy: assembly::proxy(conf, phases).await? })
     }
 
     /// What serves connections that arrive in this way.

@@ -139,10 +139,16 @@ impl ProxyHttp for Phases {
             return Error::e_explain(ErrorType::ReadTimedout, "no time is left for another attempt")
                 .map_err(Error::into_up);
         }
-        let backend = &context.course.as_ref().expect("only requests with a course come here").backend;
+        let course = context.course.as_ref().expect("only requests with a course come here");
+        let backend = &course.backend;
         let endpoint = backend.next_endpoint().expect("a course leads to a backend with endpoints");
         context.endpoint = Some(endpoint);
-        Ok(Box::new(upstream::peer(endpoint, backend.protocol, &self.settings, left)))
+        let bond = course.bond(backend.protocol);
+        let peer = upstream::peer(endpoint, backend.protocol, bond.as_ref(), &self.settings, left);
+        if let Some(bond) = bond {
+            context.exchange.secure(bond);
+        }
+        Ok(Box::new(peer))
     }
 
     fn fail_to_connect(
@@ -161,13 +167,13 @@ impl ProxyHttp for Phases {
         &self,
         _: &mut Session,
         _: bool,
-        peer: &HttpPeer,
+        _: &HttpPeer,
         connection: RawFd,
         _: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
         // Streams of HTTP/2 share theirs.
-        if peer.options.alpn.get_max_http_version() == 1 {
+        if context.course.as_ref().is_some_and(|course| course.backend.protocol == conf::Protocol::Http) {
             context.exchange.connected(connection);
         }
         Ok(())

@@ -24,7 +24,8 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::{Settings, upstream};
+use super::{Settings, connector, upstream};
+use crate::tls::Bond;
 
 /// Opens tunnels, each over a connection of its own.
 pub(super) struct Tunnels {
@@ -58,11 +59,12 @@ impl Tunnels {
     /// ended, else when its answer has been passed on.
     pub(super) async fn serve(&self, session: &mut Session, context: &mut Context, settings: &Settings) -> Result<()> {
         let left = context.begin_attempt();
-        let backend = &context.course.as_ref().expect("tunnels follow a course").backend;
-        let endpoint = backend.next_endpoint().expect("a course leads to a backend with endpoints");
+        let course = context.course.as_ref().expect("tunnels follow a course");
+        let endpoint = course.backend.next_endpoint().expect("a course leads to a backend with endpoints");
         context.endpoint = Some(endpoint);
-        let peer = upstream::peer(endpoint, conf::Protocol::Http, settings, left);
-        let handshake = self.shake_hands(session.req_header(), &peer);
+        let bond = course.bond(conf::Protocol::Http);
+        let peer = upstream::peer(endpoint, conf::Protocol::Http, bond.as_ref(), settings, left);
+        let handshake = self.shake_hands(session.req_header(), &peer, bond.as_ref());
         let shaken = match left {
             Some(left) => timeout(left, handshake)
                 .await
@@ -78,8 +80,16 @@ impl Tunnels {
     }
 
     /// The backend's final answer; others before it are dropped.
-    async fn shake_hands(&self, head: &RequestHeader, peer: &HttpPeer) -> Result<(BackendSession, ResponseHeader)> {
-        let stream = self.connector.new_stream(peer).await?;
+    async fn shake_hands(
+        &self,
+        head: &RequestHeader,
+        peer: &HttpPeer,
+        bond: Option<&Bond>,
+    ) -> Result<(BackendSession, ResponseHeader)> {
+        let stream: Stream = match bond {
+            Some(bond) => Box::new(connector::secure_line(bond, peer).await?),
+            None => self.connector.new_stream(peer).await?,
+        };
         let mut upstream = BackendSession::new_with_options(stream, peer);
         upstream.write_request_header(Box::new(handshake(head))).await?;
         loop {

@@ -3,18 +3,22 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use pingora_core::protocols::tls::{ALPN, CustomALPN};
 use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 
 use super::Settings;
+use crate::tls::Bond;
 
 /// Streams at once on one HTTP/2 connection to a backend.
 const H2_STREAMS: usize = 128;
 
-/// The peer for one attempt that has `left` to go. Pingora's time-outs are each for one wait, so
+/// The peer for one attempt that has `left` to go, over connections that rest on `bond` if there is to
+/// be TLS. Pingora's time-outs are each for one wait, so
 /// that they alone do not keep a limit; they end most requests in order before the hard limit does.
 pub(super) fn peer(
     endpoint: SocketAddr,
     protocol: conf::Protocol,
+    bond: Option<&Bond>,
     settings: &Settings,
     left: Option<Duration>,
 ) -> HttpPeer {
@@ -31,6 +35,11 @@ pub(super) fn peer(
     if protocol == conf::Protocol::H2c {
         options.set_http_version(2, 2);
         options.max_h2_streams = H2_STREAMS;
+    }
+    if let Some(bond) = bond {
+        // Only for Pingora: what it has no name for, it leaves to the connector.
+        options.alpn = ALPN::Custom(CustomALPN::new(b"bond".to_vec()));
+        peer.group_key = bond.number();
     }
     peer
 }

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use conf::{Name, Protocol};
 
 use super::shared::SharedVec;
+use crate::tls::{Bond, Identity, Trust};
 
 /// Where requests go: the endpoints of one name, and whose turn it is.
 #[derive(Debug)]
 pub struct Backend {
     pub name: Name,
     pub protocol: Protocol,
+    security: Security,
     presence: Presence,
     turns: Turns,
     /// Apart from `turns`: a mirror must not change where primary requests go.
@@ -25,14 +27,24 @@ enum Presence {
     Missing,
 }
 
+/// How connections to endpoints are secured.
+#[derive(Clone, Debug)]
+pub(super) enum Security {
+    Plain,
+    Tls(Arc<Trust>),
+    /// With TLS, but there is nothing that an endpoint could prove itself by.
+    Impossible,
+}
+
 impl Backend {
     /// The turns go on where those of the version before stood; otherwise the first endpoints would
     /// get more than their share whenever endpoints come and go.
-    pub(super) fn new(document: &conf::Backend, before: Option<&Self>) -> Self {
-        let conf::Backend { name, protocol, endpoints } = document;
+    pub(super) fn new(document: &conf::Backend, security: Security, before: Option<&Self>) -> Self {
+        let conf::Backend { name, protocol, endpoints, tls: _ } = document;
         Self {
             name: name.clone(),
             protocol: *protocol,
+            security,
             presence: Presence::Endpoints(endpoints.clone()),
             turns: before.map(|before| before.turns.clone()).unwrap_or_default(),
             mirror_turns: before.map(|before| before.mirror_turns.clone()).unwrap_or_default(),
@@ -43,6 +55,7 @@ impl Backend {
         Self {
             name,
             protocol: Protocol::default(),
+            security: Security::Plain,
             presence: Presence::Missing,
             turns: Turns::default(),
             mirror_turns: Turns::default(),
@@ -53,6 +66,26 @@ impl Backend {
     /// endpoints get 503.
     pub fn is_missing(&self) -> bool {
         matches!(self.presence, Presence::Missing)
+    }
+
+    /// Whether its endpoints must prove who they are, and none could: none of the authorities is there
+    /// that its document names. Its requests get 500.
+    pub fn is_unprovable(&self) -> bool {
+        matches!(self.security, Security::Impossible)
+    }
+
+    /// What endpoints must prove, if anything.
+    pub(super) fn trust(&self) -> Option<&Arc<Trust>> {
+        match &self.security {
+            Security::Tls(trust) => Some(trust),
+            Security::Plain | Security::Impossible => None,
+        }
+    }
+
+    /// What connections for requests in this protocol rest on, of whom the gateway says it is
+    /// `identity`; none without TLS.
+    pub(crate) fn bond(&self, identity: Option<&Arc<Identity>>, protocol: Protocol) -> Option<Bond> {
+        Some(Bond::new(self.trust()?.clone(), identity.cloned(), protocol))
     }
 
     pub fn endpoints(&self) -> &[SocketAddr] {
@@ -121,12 +154,12 @@ pub(super) type List = SharedVec<Arc<Backend>>;
 
 impl Places {
     /// The document of a backend changed, appeared or, if there is none, went away.
-    pub(super) fn define(&mut self, list: &mut List, name: &Name, document: Option<&conf::Backend>) {
+    pub(super) fn define(&mut self, list: &mut List, name: &Name, document: Option<(&conf::Backend, Security)>) {
         match document {
-            Some(document) => {
+            Some((document, security)) => {
                 let id = self.place(list, name).id;
                 let before = list.get(id.index()).expect("places are in the list");
-                let backend = Backend::new(document, Some(before));
+                let backend = Backend::new(document, security, Some(before));
                 list.set(id.index(), Arc::new(backend));
             }
             None => {
@@ -136,6 +169,11 @@ impl Places {
                 }
             }
         }
+    }
+
+    /// The backend of a name, whether or not a document defines it.
+    pub(super) fn backend<'l>(&self, list: &'l List, name: &Name) -> Option<&'l Arc<Backend>> {
+        list.get(self.by_name.get(name)?.id.index())
     }
 
     /// A rule begins to refer to a backend, which need not be defined.
@@ -194,7 +232,7 @@ mod tests {
 
     fn document(backend: &str, ports: &[u16]) -> conf::Backend {
         let endpoints = ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect();
-        conf::Backend { name: name(backend), protocol: Protocol::Http, endpoints }
+        conf::Backend { name: name(backend), protocol: Protocol::Http, endpoints, tls: None }
     }
 
     fn ports(backend: &Backend, count: usize) -> Vec<u16> {
@@ -203,12 +241,12 @@ mod tests {
 
     #[test]
     fn endpoints_take_turns_and_mirrors_have_their_own() {
-        let backend = Backend::new(&document("a", &[1, 2, 3]), None);
+        let backend = Backend::new(&document("a", &[1, 2, 3]), Security::Plain, None);
         assert_eq!(ports(&backend, 2), [1, 2]);
         assert_eq!(backend.next_mirror_endpoint().unwrap().port(), 1);
         assert_eq!(ports(&backend, 2), [3, 1]);
         assert_eq!(backend.next_mirror_endpoint().unwrap().port(), 2);
-        let empty = Backend::new(&document("a", &[]), None);
+        let empty = Backend::new(&document("a", &[]), Security::Plain, None);
         assert!(empty.next_endpoint().is_none() && empty.next_mirror_endpoint().is_none() && !empty.is_missing());
     }
 
@@ -218,9 +256,9 @@ mod tests {
         let a = places.refer(&mut list, &name("a"));
         let backend = |list: &List| Arc::clone(list.get(a.index()).unwrap());
         assert!(backend(&list).is_missing() && backend(&list).next_endpoint().is_none());
-        places.define(&mut list, &name("a"), Some(&document("a", &[1, 2])));
+        places.define(&mut list, &name("a"), Some((&document("a", &[1, 2]), Security::Plain)));
         assert_eq!(ports(&backend(&list), 1), [1]);
-        places.define(&mut list, &name("a"), Some(&document("a", &[1, 2, 3])));
+        places.define(&mut list, &name("a"), Some((&document("a", &[1, 2, 3]), Security::Plain)));
         assert_eq!(ports(&backend(&list), 3), [2, 3, 1]);
         places.define(&mut list, &name("a"), None);
         assert!(backend(&list).is_missing());
@@ -235,7 +273,7 @@ mod tests {
             let churning = name(&format!("b{round}"));
             let id = places.refer(&mut list, &churning);
             assert_eq!(places.refer(&mut list, &churning), id);
-            places.define(&mut list, &churning, Some(&document(churning.as_str(), &[1])));
+            places.define(&mut list, &churning, Some((&document(churning.as_str(), &[1]), Security::Plain)));
             places.release(&list, &churning);
             // In every order: the document goes first, or the last reference.
             if round % 2 == 0 {

@@ -2,16 +2,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use conf::{Certificate, Document, Hostname, Key, Kind, Listener, Name, Problem, Scheme, Tls};
+use conf::{Authorities, Certificate, Document, Hostname, Key, Kind, Listener, Name, Problem, Scheme, Tls};
 
-use super::backend::Places;
+use rustls::RootCertStore;
+
+use super::backend::{Places, Security};
 use super::host::HostMap;
 use super::path::PathMap;
 use super::route::{Resolver, Route};
 use super::{Entrance, Table};
 use crate::metrics::Metrics;
 use crate::mirror::Mirrors;
-use crate::tls::{Notary, Terms};
+use crate::tls::{Check, Identity, Notary, Terms};
 
 /// Makes tables: each from the one before and what changed since.
 pub struct Compiler {
@@ -25,9 +27,17 @@ pub struct Compiler {
     /// The routes that name a listener, whether it is there or not.
     attached: HashMap<Name, BTreeSet<Name>>,
     places: Places,
-    certificates: HashMap<Name, Certificate>,
-    /// The listeners that name a certificate, whether it is there or not.
-    bearers: BTreeMap<Name, BTreeSet<Name>>,
+    /// The backends that have TLS.
+    secured: HashMap<Name, conf::Backend>,
+    identities: HashMap<Name, Arc<Identity>>,
+    authorities: HashMap<Name, Authorities>,
+    /// The certificates and authorities that listeners and backends name, whether those are there or
+    /// not.
+    named: HashMap<Key, Vec<Key>>,
+    /// The same the other way round.
+    dependents: BTreeMap<Key, BTreeSet<Key>>,
+    /// What the clients of each listener must prove, if they are asked.
+    checks: HashMap<Name, Arc<Check>>,
     notary: Notary,
 }
 
@@ -45,8 +55,12 @@ impl Compiler {
             routes: HashMap::new(),
             attached: HashMap::new(),
             places: Places::default(),
-            certificates: HashMap::new(),
-            bearers: BTreeMap::new(),
+            secured: HashMap::new(),
+            identities: HashMap::new(),
+            authorities: HashMap::new(),
+            named: HashMap::new(),
+            dependents: BTreeMap::new(),
+            checks: HashMap::new(),
             notary: Notary::new(),
         }
     }
@@ -55,16 +69,20 @@ impl Compiler {
     /// is shared with the table before. The problems are those of all documents, not only of the
     /// changed ones; references that lead nowhere are not among them, see [`conf::dangling`].
     pub fn apply(&mut self, changes: impl IntoIterator<Item = (Key, Option<Document>)>) -> (Arc<Table>, Vec<Problem>) {
-        for (Key { kind, name }, document) in changes {
+        for (key, document) in changes {
+            self.note(&key, document.as_ref());
+            let Key { kind, name } = key;
             match (kind, document) {
                 (_, Some(Document::Listener(listener))) => self.listener(name, Some(listener)),
                 (_, Some(Document::Route(route))) => self.route(name, Some(route)),
-                (_, Some(Document::Backend(backend))) => self.backend(&name, Some(&backend)),
-                (_, Some(Document::Certificate(certificate))) => self.certificate(&name, Some(certificate)),
+                (_, Some(Document::Backend(backend))) => self.backend(name, Some(backend)),
+                (_, Some(Document::Certificate(certificate))) => self.certificate(name, Some(certificate)),
+                (_, Some(Document::Authorities(authorities))) => self.authorities(name, Some(authorities)),
                 (Kind::Listener, None) => self.listener(name, None),
                 (Kind::Route, None) => self.route(name, None),
-                (Kind::Backend, None) => self.backend(&name, None),
-                (Kind::Certificate, None) => self.certificate(&name, None),
+                (Kind::Backend, None) => self.backend(name, None),
+                (Kind::Certificate, None) => self.certificate(name, None),
+                (Kind::Authorities, None) => self.authorities(name, None),
                 (_, Some(Document::Revision(_))) | (Kind::Revision, None) => {}
             }
         }
@@ -76,12 +94,55 @@ impl Compiler {
     pub(super) fn is_empty(&self) -> bool {
         let Self { mirrors: _, metrics: _, notary: _, table, listeners, claims, routes, attached, .. } = self;
         let indices = listeners.is_empty() && claims.is_empty() && routes.is_empty() && attached.is_empty();
-        let certificates = self.certificates.is_empty() && self.bearers.is_empty();
-        indices && certificates && table.sockets.is_empty() && self.places.is_empty()
+        let tls = self.secured.is_empty() && self.identities.is_empty() && self.authorities.is_empty();
+        let names = self.named.is_empty() && self.dependents.is_empty() && self.checks.is_empty();
+        indices && tls && names && table.sockets.is_empty() && self.places.is_empty()
     }
 
-    fn backend(&mut self, name: &Name, document: Option<&conf::Backend>) {
-        self.places.define(&mut self.table.backends, name, document);
+    /// Keeps account of which certificates and authorities a document names.
+    fn note(&mut self, key: &Key, document: Option<&Document>) {
+        for named in self.named.remove(key).into_iter().flatten() {
+            release(&mut self.dependents, &named, key);
+        }
+        let Some(document @ (Document::Listener(_) | Document::Backend(_))) = document else { return };
+        let named: Vec<_> = conf::references(document).into_iter().map(|(_, named)| named).collect();
+        for named in &named {
+            self.dependents.entry(named.clone()).or_default().insert(key.clone());
+        }
+        if !named.is_empty() {
+            self.named.insert(key.clone(), named);
+        }
+    }
+
+    fn backend(&mut self, name: Name, document: Option<conf::Backend>) {
+        self.secured.remove(&name);
+        match document {
+            Some(document) => {
+                self.define(&document);
+                if document.tls.is_some() {
+                    self.secured.insert(name, document);
+                }
+            }
+            None => self.places.define(&mut self.table.backends, &name, None),
+        }
+    }
+
+    /// Puts a backend into the table, with what its endpoints must prove as of now.
+    fn define(&mut self, document: &conf::Backend) {
+        let security = self.security(document);
+        self.places.define(&mut self.table.backends, &document.name, Some((document, security)));
+    }
+
+    fn security(&self, document: &conf::Backend) -> Security {
+        let Some(tls) = &document.tls else { return Security::Plain };
+        let before = self.places.backend(&self.table.backends, &document.name).and_then(|backend| backend.trust());
+        let roots = self.roots(tls.authorities.iter().flatten());
+        self.notary.trust(tls, roots, before).map_or(Security::Impossible, Security::Tls)
+    }
+
+    /// Of those of the authorities that are there.
+    fn roots<'n>(&self, names: impl Iterator<Item = &'n Name>) -> Vec<Arc<RootCertStore>> {
+        names.filter_map(|name| self.authorities.get(name)).map(|authorities| authorities.roots().clone()).collect()
     }
 
     fn route(&mut self, name: Name, document: Option<conf::Route>) {
@@ -125,44 +186,81 @@ impl Compiler {
         }
     }
 
-    /// A listener keeps its routes when a certificate of its changes.
-    fn certificate(&mut self, name: &Name, document: Option<Certificate>) {
+    fn certificate(&mut self, name: Name, document: Option<Certificate>) {
+        let key = Key { kind: Kind::Certificate, name: name.clone() };
         match document {
-            Some(certificate) => self.certificates.insert(name.clone(), certificate),
-            None => self.certificates.remove(name),
+            Some(certificate) => self.identities.insert(name, Arc::new(Identity::new(certificate.pair().clone()))),
+            None => self.identities.remove(&name),
         };
-        for listener in self.bearers.get(name).cloned().into_iter().flatten() {
-            let terms = self.terms(&self.listeners[&listener]);
-            if let Some(entrance) = self.entrance(&listener) {
-                entrance.terms = terms;
+        self.secure_dependents(&key);
+    }
+
+    fn authorities(&mut self, name: Name, document: Option<Authorities>) {
+        let key = Key { kind: Kind::Authorities, name: name.clone() };
+        match document {
+            Some(authorities) => self.authorities.insert(name, authorities),
+            None => self.authorities.remove(&name),
+        };
+        self.secure_dependents(&key);
+    }
+
+    /// What listeners and backends are secured with changed. Listeners keep their routes, and backends
+    /// their turns.
+    fn secure_dependents(&mut self, changed: &Key) {
+        for Key { kind, name } in self.dependents.get(changed).cloned().into_iter().flatten() {
+            match kind {
+                Kind::Backend => {
+                    let document = self.secured[&name].clone();
+                    self.define(&document);
+                }
+                _ => {
+                    let listener = self.listeners[&name].clone();
+                    let (terms, identity) = (self.terms(&listener), self.identity(&listener));
+                    if let Some(entrance) = self.entrance(&name) {
+                        (entrance.terms, entrance.identity) = (terms, identity);
+                    }
+                }
             }
         }
     }
 
-    /// Of those of its certificates that are there.
-    fn terms(&self, listener: &Listener) -> Option<Terms> {
-        let Tls { certificates } = listener.tls.as_ref()?;
-        let certificates = certificates.iter().filter_map(|name| self.certificates.get(name));
-        self.notary.terms(certificates.map(|certificate| certificate.pair().clone()).collect())
+    /// Of those of its certificates, and of its clients' authorities, that are there.
+    fn terms(&mut self, listener: &Listener) -> Option<Terms> {
+        let Tls { certificates, clients } = listener.tls.as_ref()?;
+        let before = self.checks.remove(&listener.name);
+        let check = match clients {
+            Some(clients) => {
+                let roots = self.roots(clients.authorities.iter());
+                let check = self.notary.check(clients, roots, before.as_ref())?;
+                self.checks.insert(listener.name.clone(), check.clone());
+                Some(check)
+            }
+            None => None,
+        };
+        let identities = certificates.iter().filter_map(|name| self.identities.get(name));
+        self.notary.terms(identities.map(|identity| identity.pair().clone()).collect(), check.as_deref())
+    }
+
+    fn identity(&self, listener: &Listener) -> Option<Arc<Identity>> {
+        self.identities.get(listener.backend_certificate.as_ref()?).cloned()
     }
 
     fn listener(&mut self, name: Name, document: Option<Listener>) {
         if let Some(before) = self.listeners.remove(&name) {
-            for certificate in before.tls.iter().flat_map(|tls| &tls.certificates) {
-                release(&mut self.bearers, certificate, &name);
-            }
             let claim = claim(&before);
             release(&mut self.claims, &claim, &name);
             self.install(&claim);
         }
-        if let Some(listener) = document {
-            for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-                self.bearers.entry(certificate.clone()).or_default().insert(name.clone());
+        match document {
+            Some(listener) => {
+                let claim = claim(&listener);
+                self.claims.entry(claim.clone()).or_default().insert(name.clone());
+                self.listeners.insert(name, Arc::new(listener));
+                self.install(&claim);
             }
-            let claim = claim(&listener);
-            self.claims.entry(claim.clone()).or_default().insert(name.clone());
-            self.listeners.insert(name, Arc::new(listener));
-            self.install(&claim);
+            None => {
+                self.checks.remove(&name);
+            }
         }
     }
 
@@ -170,11 +268,11 @@ impl Compiler {
     /// of whichever was there.
     fn install(&mut self, claim: &Claim) {
         let (address, scheme, hostname) = claim;
-        let winner = self.claims.get(claim).and_then(|names| names.first()).map(|name| &self.listeners[name]);
+        let winner = self.claims.get(claim).and_then(|names| names.first()).map(|name| self.listeners[name].clone());
         let entrance = winner.map(|listener| {
-            let terms = self.terms(listener);
-            let mut entrance = Entrance { listener: Arc::clone(listener), terms, hosts: HostMap::default() };
-            for route in self.attached.get(&listener.name).into_iter().flatten() {
+            let (terms, identity) = (self.terms(&listener), self.identity(&listener));
+            let mut entrance = Entrance { listener, terms, identity, hosts: HostMap::default() };
+            for route in self.attached.get(&entrance.listener.name).into_iter().flatten() {
                 entrance.attach(&self.routes[route]);
             }
             entrance
@@ -219,7 +317,7 @@ fn claim(listener: &Listener) -> Claim {
 }
 
 /// Takes a name out of the set of a key, and the set with its last name.
-fn release<K: Ord>(names: &mut BTreeMap<K, BTreeSet<Name>>, key: &K, name: &Name) {
+fn release<K: Ord, N: Ord>(names: &mut BTreeMap<K, BTreeSet<N>>, key: &K, name: &N) {
     let Some(of_key) = names.get_mut(key) else { return };
     of_key.remove(name);
     if of_key.is_empty() {

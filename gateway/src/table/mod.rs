@@ -44,7 +44,7 @@ use conf::{Name, Scheme};
 
 use self::host::{HostMap, LowerCase};
 use self::path::PathMap;
-use crate::tls::Terms;
+use crate::tls::{Identity, Terms};
 
 /// Everything requests are answered from. Copies share all that one of them does not change.
 #[derive(Clone, Default)]
@@ -67,6 +67,8 @@ struct Entrance {
     listener: Arc<conf::Listener>,
     /// None without TLS, and where there is no certificate to offer.
     terms: Option<Terms>,
+    /// Who the gateway is to backends, if the listener says so.
+    identity: Option<Arc<Identity>>,
     hosts: HostMap<Arc<PathMap>>,
 }
 
@@ -100,6 +102,8 @@ pub enum Miss {
 #[derive(Clone, Copy)]
 pub struct Found<'t> {
     pub listener: &'t Arc<conf::Listener>,
+    /// Who the gateway is to backends that ask.
+    pub(crate) identity: Option<&'t Arc<Identity>>,
     pub rule: &'t Arc<Rule>,
     /// How many bytes of the path the rule's prefix match covered, without a slash at its end;
     /// `None` where the path was matched otherwise.
@@ -116,10 +120,10 @@ impl Table {
     /// is repeated and to decode a query parameter that is compared.
     pub fn find<'t, 'v>(&'t self, via: impl Into<Via<'v>>, request: &Request<'_>) -> Result<Found<'t>, Miss> {
         let host = LowerCase::of(request.host);
-        let Entrance { listener, terms: _, hosts } = self.entrance(via.into(), &host)?;
+        let Entrance { listener, terms: _, identity, hosts } = self.entrance(via.into(), &host)?;
         let found = hosts.covering(host.as_str()).find_map(|paths| paths.find(request));
         let (rule, prefix) = found.ok_or(Miss::NoRoute)?;
-        Ok(Found { listener, rule, prefix })
+        Ok(Found { listener, identity: identity.as_ref(), rule, prefix })
     }
 
     /// Why [`find`](Self::find) answers as it does, for people; with TLS, of a connection whose
@@ -141,8 +145,7 @@ impl Table {
         server_name: Option<&str>,
     ) -> Option<(&Arc<conf::Listener>, Option<&Terms>)> {
         let host = LowerCase::of(server_name.unwrap_or_default());
-        let Entrance { listener, terms, hosts: _ } =
-            self.sockets.get(&socket)?.secure.covering(host.as_str()).next()?;
+        let Entrance { listener, terms, .. } = self.sockets.get(&socket)?.secure.covering(host.as_str()).next()?;
         Some((listener, terms.as_ref()))
     }
 

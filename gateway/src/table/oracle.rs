@@ -240,7 +240,7 @@ impl Change {
 }
 
 fn found(table: &Table, request: &Sent) -> Option<Answer> {
-    let Found { listener, rule, prefix } = table.find(SOCKET, &request.request()).ok()?;
+    let Found { listener, identity: _, rule, prefix } = table.find(SOCKET, &request.request()).ok()?;
     Some((listener.name.to_string(), rule.route.to_string(), rule.index, prefix))
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Secured {
 enum Failure {
     #[error("no listener is for {0}")]
     UnknownName(String),
-    #[error("listener {0} has none of its certificates")]
+    #[error("listener {0} has none of its certificates, or none of the authorities of its clients")]
     NoCertificate(Name),
     #[error("it took longer than {HANDSHAKE_TIMEOUT:?}")]
     TimedOut,

@@ -16,7 +16,7 @@ mod wrong;
 pub use case::{Case, LIMIT, Report, Speech};
 pub use evidence::{Evidence, Left, Mirror, Run};
 pub use peer::Peer;
-pub(crate) use peer::Station;
+pub(crate) use peer::{GUARDED, Station};
 pub use sockets::connections_to;
 pub use subject::Flaw;
 pub use verdict::{Invariant, Violation, violations};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::echo::{H2Habits, MakeScript};
-use crate::{Echo, Head, MARK, Script, Step, full_backlog, refusing};
+use crate::{Authority, Echo, Guard, Head, MARK, Script, Step, full_backlog, refusing};
 
 /// Who is at the other end: a backend in the making, started anew each time it is needed.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub enum Peer {
     Fresh(Arc<dyn Fn() -> MakeScript + Send + Sync>),
     /// Speaks HTTP/2 with prior knowledge.
     Http2(H2Habits, MakeScript),
+    /// The same with TLS, which it proves who it is by; for the first three.
+    Guarded(Box<Peer>),
     /// Is said to speak HTTP/2, and speaks HTTP/1.1.
     Mistaken(MakeScript),
     /// Accepts connections and never reads a byte.
@@ -57,31 +59,65 @@ impl Peer {
         }))
     }
 
+    /// With TLS.
+    pub fn guarded(self) -> Self {
+        Self::Guarded(Box::new(self))
+    }
+
     pub(crate) async fn start(&self) -> Station {
         let is_h2c = matches!(self, Self::Http2(..) | Self::Mistaken(_));
+        let tls = None;
         let echo = match self {
             Self::Http1(script) | Self::Mistaken(script) => Echo::scripted_by(script.clone()).await,
             Self::Http2(habits, script) => Echo::h2c_by(*habits, script.clone()).await,
             Self::Fresh(make) => Echo::scripted_by(make()).await,
             Self::NeverReads => Echo::never_reads().await,
+            Self::Guarded(peer) => return peer.start_guarded().await,
             Self::Refuses => {
                 let (address, kept) = refusing();
-                return Station { address, is_h2c, remembers: false, echo: None, _kept: Box::new(kept) };
+                return Station { address, is_h2c, tls, remembers: false, echo: None, _kept: Box::new(kept) };
             }
             Self::Unreachable => {
                 let (address, kept) = full_backlog().await;
-                return Station { address, is_h2c, remembers: false, echo: None, _kept: Box::new(kept) };
+                return Station { address, is_h2c, tls, remembers: false, echo: None, _kept: Box::new(kept) };
             }
         };
         let remembers = !matches!(self, Self::NeverReads | Self::Mistaken(_));
-        Station { address: echo.address(), is_h2c, remembers, echo: Some(echo), _kept: Box::new(()) }
+        Station { address: echo.address(), is_h2c, tls, remembers, echo: Some(echo), _kept: Box::new(()) }
     }
 }
+
+impl Peer {
+    async fn start_guarded(&self) -> Station {
+        let authority = Authority::new();
+        let guard = Guard::new(&authority.identity(&[GUARDED]));
+        let (http2, script) = match self {
+            Self::Http1(script) => (None, script.clone()),
+            Self::Fresh(make) => (None, make()),
+            Self::Http2(habits, script) => (Some(*habits), script.clone()),
+            _ => panic!("only peers that speak have something to guard"),
+        };
+        let echo = Echo::guarded_by(&guard, http2, script).await;
+        Station {
+            address: echo.address(),
+            is_h2c: http2.is_some(),
+            tls: Some(authority),
+            remembers: true,
+            echo: Some(echo),
+            _kept: Box::new(()),
+        }
+    }
+}
+
+/// Whom peers with TLS say they are.
+pub(crate) const GUARDED: &str = "guarded.test";
 
 /// A peer that is there. It ends when dropped.
 pub(crate) struct Station {
     pub(crate) address: SocketAddr,
     pub(crate) is_h2c: bool,
+    /// Who says of it that it is [`GUARDED`]; none without TLS.
+    pub(crate) tls: Option<Authority>,
     /// Whether what the echo has received is all that was sent to it.
     pub(crate) remembers: bool,
     pub(crate) echo: Option<Echo>,

@@ -2,15 +2,15 @@ use std::io;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::{Entry, MakeScript, Memory};
 use crate::script::ReplyBody;
+use crate::stream::Stream;
 use crate::wire::{BodyReader, Wire};
 use crate::{Framing, Reply, Step};
 
 /// Serves the requests of one connection, one after the other.
-pub(super) async fn serve(stream: TcpStream, connection: usize, memory: Memory, script: MakeScript) {
+pub(super) async fn serve(stream: Stream, connection: usize, memory: Memory, script: MakeScript) {
     let mut wire = Wire::new(stream);
     while let Ok(Some(head)) = wire.head().await {
         let framing = head.request_framing();

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::{Entry, MakeScript, Memory};
 use crate::script::ReplyBody;
+use crate::stream::Stream;
 use crate::{Framing, Head, Reply, Step};
 
 /// What a backend tells in its settings, where it is not what most do.
@@ -24,8 +24,8 @@ pub struct H2Habits {
 }
 
 /// Serves the streams of one connection, all at once.
-pub(super) async fn serve(stream: TcpStream, habits: H2Habits, connection: usize, memory: Memory, script: MakeScript) {
-    stream.set_nodelay(true).expect("a connected socket has this option");
+pub(super) async fn serve(stream: Stream, habits: H2Habits, connection: usize, memory: Memory, script: MakeScript) {
+    stream.socket().set_nodelay(true).expect("a connected socket has this option");
     let mut builder = h2::server::Builder::new();
     if let Some(streams) = habits.streams {
         builder.max_concurrent_streams(streams);

@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 pub use self::h2::H2Habits;
 pub(crate) use self::h2::{pairs, send};
-use crate::{Body, End, Framing, Head, Receipt, Reply, Script, Step, eventually, soon};
+use crate::{Body, End, Framing, Guard, Head, Receipt, Reply, Script, Shaken, Step, eventually, soon};
 
 /// A backend on a free port. It ends when dropped, connections included.
 pub struct Echo {
@@ -32,7 +32,7 @@ impl Echo {
         let listener = eventually("the address to be free", async || TcpListener::bind(address).await.ok()).await;
         let script: MakeScript = Arc::new(script);
         Self::serve_at(listener, move |stream, connection, memory| {
-            h2::serve(stream, H2Habits::default(), connection, memory, script.clone())
+            h2::serve(stream.into(), H2Habits::default(), connection, memory, script.clone())
         })
     }
 
@@ -48,7 +48,8 @@ impl Echo {
     }
 
     pub(crate) async fn scripted_by(script: MakeScript) -> Self {
-        Self::serve(move |stream, connection, memory| h1::serve(stream, connection, memory, script.clone())).await
+        Self::serve(move |stream, connection, memory| h1::serve(stream.into(), connection, memory, script.clone()))
+            .await
     }
 
     /// Like [`Echo::scripted`], for HTTP/2 with prior knowledge.
@@ -57,8 +58,37 @@ impl Echo {
     }
 
     pub(crate) async fn h2c_by(habits: H2Habits, script: MakeScript) -> Self {
-        Self::serve(move |stream, connection, memory| h2::serve(stream, habits, connection, memory, script.clone()))
-            .await
+        Self::serve(move |stream, connection, memory| {
+            h2::serve(stream.into(), habits, connection, memory, script.clone())
+        })
+        .await
+    }
+
+    /// Like [`Echo::scripted`], for clients that shake hands with this guard first.
+    pub async fn guarded(guard: &Guard, script: impl Fn(usize, &Head) -> Script + Send + Sync + 'static) -> Self {
+        Self::guarded_by(guard, None, Arc::new(script)).await
+    }
+
+    /// Like [`Echo::guarded`], for HTTP/2.
+    pub async fn guarded_h2(guard: &Guard, script: impl Fn(usize, &Head) -> Script + Send + Sync + 'static) -> Self {
+        Self::guarded_by(guard, Some(H2Habits::default()), Arc::new(script)).await
+    }
+
+    pub(crate) async fn guarded_by(guard: &Guard, http2: Option<H2Habits>, script: MakeScript) -> Self {
+        let guard = guard.clone().offering(if http2.is_some() { "h2" } else { "http/1.1" });
+        Self::serve(move |stream, connection, memory| {
+            let (guard, script) = (guard.clone(), script.clone());
+            async move {
+                let shaken = guard.shake(stream).await;
+                let Ok((stream, shaken)) = shaken else { return };
+                memory.0.send_modify(|memory| memory.handshakes.push(shaken));
+                match http2 {
+                    Some(habits) => h2::serve(stream.into(), habits, connection, memory, script).await,
+                    None => h1::serve(stream.into(), connection, memory, script).await,
+                }
+            }
+        })
+        .await
     }
 
     /// One that accepts connections and never reads a byte from them.
@@ -104,6 +134,11 @@ impl Echo {
     /// How many connections it accepted so far.
     pub fn connections(&self) -> usize {
         self.memory.0.borrow().connections
+    }
+
+    /// Those that came to a good end so far.
+    pub fn handshakes(&self) -> Vec<Shaken> {
+        self.memory.0.borrow().handshakes.clone()
     }
 
     /// What it received so far.
@@ -162,6 +197,7 @@ struct Memory(Arc<watch::Sender<Remembered>>);
 #[derive(Default)]
 struct Remembered {
     connections: usize,
+    handshakes: Vec<Shaken>,
     receipts: Vec<Receipt>,
 }
 

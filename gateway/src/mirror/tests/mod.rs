@@ -42,6 +42,7 @@ impl World {
     fn planned(&self, mirror: &str, endpoint: SocketAddr, protocol: Protocol) -> Planned {
         let name = mirror.parse().unwrap();
         Planned {
+            bond: None,
             protocol,
             endpoint,
             receiver: self.mirrors.receiver(&name),
