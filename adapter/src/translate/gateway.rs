@@ -131,6 +131,7 @@ impl<'a> Gateway<'a> {
         for set in sets.iter_mut().filter(|set| set.refusal.is_none()) {
             set.positions = add(Holder::listener_set(set.key), &set.object.spec.listeners);
         }
+        listener_set::limit_ports(&mut listeners);
         conflict::find(&mut listeners);
         https::tell_overlaps(&mut listeners);
         Self {
@@ -145,9 +146,13 @@ impl<'a> Gateway<'a> {
         }
     }
 
-    /// Its ports. A listener at fault keeps its own, lest an address be lost with the last of them.
+    /// Its ports. A listener of its own keeps its port whatever its faults, lest an address be lost with
+    /// the last of them.
     fn entrances(&self) -> impl Iterator<Item = Entrance> {
-        let ports: BTreeSet<i32> = self.listeners.iter().filter_map(Listener::entrance).collect();
+        let own = self.positions(Holder::gateway(self.key));
+        let is_kept = |(i, listener): &(usize, &Listener<'_>)| own.contains(i) || listener.fault.is_none();
+        let kept = self.listeners.iter().enumerate().filter(is_kept);
+        let ports: BTreeSet<i32> = kept.filter_map(|(_, listener)| listener.entrance()).collect();
         ports.into_iter().map(|port| Entrance { gateway: self.key.clone(), port })
     }
 

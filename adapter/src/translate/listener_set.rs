@@ -1,6 +1,6 @@
 //! ListenerSets: listeners that others than its owner add to a Gateway which allows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::gateway::Gateway;
@@ -43,6 +43,30 @@ pub(super) fn gateway_of(key: &ObjectKey, set: &api::ListenerSet) -> Option<Obje
     let namespace = parent.namespace.as_deref().unwrap_or(&key.namespace);
     (parent.group == GROUP && parent.kind == "Gateway").then(|| ObjectKey::new(namespace, &parent.name))
 }
+
+/// A Gateway has no more ports with ListenerSets than it could have without. Each costs a port of the
+/// gateway pods and one of the cluster's nodes, and who may write a ListenerSet may write many.
+/// `listeners` are in the order of precedence.
+pub(super) fn limit_ports(listeners: &mut [Listener<'_>]) {
+    let (own, others): (Vec<_>, Vec<_>) = listeners.iter_mut().partition(|listener| listener.holder.kind == "Gateway");
+    let mut ports: BTreeSet<i32> = own.into_iter().map(|listener| listener.spec.port).collect();
+    for listener in others.into_iter().filter(|listener| listener.fault.is_none()) {
+        if ports.len() < MOST_PORTS {
+            ports.insert(listener.spec.port);
+        } else if !ports.contains(&listener.spec.port) {
+            listener.fault = Some(Fault::new(
+                "TooManyListeners",
+                format!(
+                    "listener {}: port {} would be more than the {MOST_PORTS} that a Gateway may have; use one of those that it has",
+                    listener.spec.name, listener.spec.port
+                ),
+            ));
+        }
+    }
+}
+
+/// As many as listeners that a Gateway may have of its own.
+const MOST_PORTS: usize = 64;
 
 impl<'a> ListenerSet<'a> {
     /// Without its listeners, which the Gateway makes in the order of precedence.
@@ -158,3 +182,60 @@ fn refusal(
 }
 
 const LISTENERS_NOT_VALID: &str = "ListenersNotValid";
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use crate::snapshot::Snapshot;
+    use crate::status::Content;
+    use crate::translate::{Options, translate};
+
+    const GATEWAY: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: c}
+spec: {controllerName: doppel.dev/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web, namespace: shop}
+spec:
+  gatewayClassName: c
+  allowedListeners: {namespaces: {from: Same}}
+  listeners:
+    - {name: own, port: 80, protocol: HTTP}
+";
+
+    #[test]
+    fn listener_sets_give_a_gateway_no_more_ports_than_it_could_have_alone() {
+        let mut manifests = GATEWAY.to_owned();
+        for set in ["a", "b"] {
+            write!(
+                manifests,
+                "---\napiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {{name: {set}, namespace: shop}}\n\
+                 spec:\n  parentRef: {{name: web}}\n  listeners:\n  - {{name: shared, port: 80, protocol: HTTP, hostname: {set}.com}}\n"
+            )
+            .unwrap();
+            for port in 1..=40 {
+                let port = if set == "a" { 1000 + port } else { 2000 + port };
+                writeln!(manifests, "  - {{name: p{port}, port: {port}, protocol: HTTP}}").unwrap();
+            }
+        }
+        let (snapshot, warnings) = Snapshot::from_manifests(&manifests);
+        assert_eq!(warnings, []);
+        let translation = translate(&snapshot, &Options::default());
+        let refused = translation.statuses.iter().filter_map(|status| match &status.content {
+            Content::ListenerSet(set) => Some((status.object.key.name.as_str(), set)),
+            _ => None,
+        });
+        let refused: Vec<_> = refused
+            .map(|(name, set)| {
+                let reasons = set.listeners.iter().map(|listener| listener.conditions[0].reason);
+                (name, reasons.filter(|reason| *reason == "TooManyListeners").count())
+            })
+            .collect();
+        assert_eq!(refused, [("a", 0), ("b", 17)]);
+        assert_eq!(translation.documents().count(), 64 + 2, "of 64 ports, one has two listeners more");
+    }
+}
