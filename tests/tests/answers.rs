@@ -246,3 +246,18 @@ async fn a_request_with_both_framings_is_not_understood_in_two_ways() {
         assert!(receipt.header("content-length").is_none() || receipt.header("transfer-encoding").is_none());
     }
 }
+
+/// Clients of gRPC take the trailers of a call that failed at once from a head that ends the stream,
+/// and from no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_a_body_ends_with_its_head() {
+    let world = Setup::new().start().await;
+    let mut client = world.h2_client().await;
+    let call = H2Client::request("POST", "/shop.Cart/Add").header("content-type", "application/grpc");
+    for request in [call, H2Client::request("HEAD", "/")] {
+        let answer = client.start(request, true).await.answer().await;
+        assert!(answer.is_head_alone, "{answer:?}");
+    }
+    let answer = client.get("/").await;
+    assert!(!answer.is_head_alone, "{answer:?}");
+}

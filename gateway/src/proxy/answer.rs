@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_core::protocols::http::ServerSession as HttpSession;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::timeout;
@@ -114,12 +115,11 @@ impl Answer {
     pub(super) async fn send(&self, session: &mut Session) -> Result<()> {
         let request = session.req_header();
         let (head, body) = if is_grpc(request) { self.for_grpc()? } else { self.for_http(&request.method)? };
-        let end = body.is_empty();
-        session.write_response_header(Box::new(head), end).await?;
-        if !end {
-            session.write_response_body(Some(body), true).await?;
+        if body.is_empty() {
+            return end_with(head, session).await;
         }
-        Ok(())
+        session.write_response_header(Box::new(head), false).await?;
+        session.write_response_body(Some(body), true).await
     }
 
     fn for_http(&self, method: &Method) -> Result<(ResponseHeader, Bytes)> {
@@ -145,6 +145,15 @@ impl Answer {
         head.insert_header("grpc-message", percent_encoded(&self.why))?;
         head.insert_header(CONTENT_LENGTH, 0)?;
         Ok((head, Bytes::new()))
+    }
+}
+
+/// Writes a head that is all of the answer. Over HTTP/2 it has to end the stream itself: Pingora would
+/// send a piece of body to that end, which is empty, and no client of gRPC takes trailers before one.
+async fn end_with(head: ResponseHeader, session: &mut Session) -> Result<()> {
+    match session.as_mut() {
+        HttpSession::H2(stream) => stream.write_response_header(Box::new(head), true),
+        _ => session.write_response_header(Box::new(head), true).await,
     }
 }
 

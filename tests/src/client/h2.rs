@@ -24,6 +24,8 @@ pub struct H2Client {
 pub struct H2Answer {
     pub status: u16,
     pub headers: HeaderMap,
+    /// Whether the head ended the stream, without a piece of body however empty.
+    pub is_head_alone: bool,
     pub body: Body,
     pub trailers: Vec<(String, String)>,
     /// What cut it off, if something did.
@@ -160,6 +162,7 @@ impl H2Upload {
             let mut answer = H2Answer {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
+                is_head_alone: stream.is_end_stream(),
                 body: Body::default(),
                 trailers: Vec::new(),
                 error: None,
