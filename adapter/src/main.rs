@@ -7,8 +7,8 @@ use clap::{Args, Parser, ValueEnum};
 
 /// Turns Gateway API objects into the configuration of a Doppel gateway.
 ///
-/// Reads GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, ReferenceGrant, Namespace, Service, Secret
-/// and EndpointSlice objects, writes documents for doppel-gateway, and tells the status of each object. Gateways are
+/// Reads GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, BackendTLSPolicy, ReferenceGrant, Namespace,
+/// Service, EndpointSlice, Secret and ConfigMap objects, writes documents for doppel-gateway, and tells the status of each object. Gateways are
 /// served whose class has the controllerName doppel.dev/gateway-controller.
 ///
 /// In a cluster it watches the API server and writes statuses there. With --from it reads manifests

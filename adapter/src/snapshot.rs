@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::api::{
-    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace, Object, ObjectKey, ObjectRef,
-    ReferenceGrant, Secret, Service,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace,
+    Object, ObjectKey, ObjectRef, ReferenceGrant, Secret, Service,
 };
 use crate::manifest::{self, Warning};
 
@@ -23,6 +23,9 @@ pub struct Snapshot {
     pub slices: BTreeMap<ObjectKey, EndpointSlice>,
     /// Only those of type `kubernetes.io/tls` are ever looked into.
     pub secrets: BTreeMap<ObjectKey, Secret>,
+    pub tls_policies: BTreeMap<ObjectKey, BackendTlsPolicy>,
+    /// With nothing but authorities in them.
+    pub config_maps: BTreeMap<ObjectKey, ConfigMap>,
 }
 
 impl Snapshot {
@@ -47,6 +50,8 @@ impl Snapshot {
             Object::Service(service) => replace(&mut self.services, key, service),
             Object::EndpointSlice(slice) => replace(&mut self.slices, key, slice),
             Object::Secret(secret) => replace(&mut self.secrets, key, secret),
+            Object::BackendTlsPolicy(policy) => replace(&mut self.tls_policies, key, policy),
+            Object::ConfigMap(config_map) => replace(&mut self.config_maps, key, config_map),
         }
     }
 
@@ -64,6 +69,8 @@ impl Snapshot {
             "Service" => self.services.remove(key).is_some(),
             "EndpointSlice" => self.slices.remove(key).is_some(),
             "Secret" => self.secrets.remove(key).is_some(),
+            "BackendTLSPolicy" => self.tls_policies.remove(key).is_some(),
+            "ConfigMap" => self.config_maps.remove(key).is_some(),
             _ => false,
         }
     }
@@ -77,6 +84,7 @@ impl Snapshot {
             "ListenerSet" => self.listener_sets.get(key)?.metadata.generation,
             "HTTPRoute" => self.http_routes.get(key)?.metadata.generation,
             "GRPCRoute" => self.grpc_routes.get(key)?.metadata.generation,
+            "BackendTLSPolicy" => self.tls_policies.get(key)?.metadata.generation,
             _ => None,
         }
     }

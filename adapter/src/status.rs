@@ -41,6 +41,7 @@ pub enum Content {
     Gateway(GatewayStatus),
     ListenerSet(ListenerSetStatus),
     Route(RouteStatus),
+    Policy(PolicyStatus),
 }
 
 impl Content {
@@ -51,6 +52,7 @@ impl Content {
             Self::Gateway(gateway) => &gateway.conditions,
             Self::ListenerSet(set) => &set.conditions,
             Self::Route(route) => &route.parents.first()?.conditions,
+            Self::Policy(policy) => &policy.ancestors.first()?.conditions,
         };
         conditions.first()?.observed_generation
     }
@@ -117,6 +119,20 @@ pub struct RouteStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ParentStatus {
     pub parent_ref: ParentRef,
+    pub controller_name: &'static str,
+    pub conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyStatus {
+    /// Only our Gateways.
+    pub ancestors: Vec<AncestorStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AncestorStatus {
+    pub ancestor_ref: ParentRef,
     pub controller_name: &'static str,
     pub conditions: Vec<Condition>,
 }

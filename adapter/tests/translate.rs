@@ -175,6 +175,7 @@ fn conditions(status: &Status) -> Vec<&Condition> {
             set.conditions.iter().chain(listeners).collect()
         }
         Content::Route(route) => route.parents.iter().flat_map(|parent| &parent.conditions).collect(),
+        Content::Policy(policy) => policy.ancestors.iter().flat_map(|ancestor| &ancestor.conditions).collect(),
     }
 }
 
@@ -220,6 +221,8 @@ fn as_value(object: &Object) -> Value {
         Object::Service(object) => serde_json::to_value(object),
         Object::EndpointSlice(object) => serde_json::to_value(object),
         Object::Secret(object) => serde_json::to_value(object),
+        Object::BackendTlsPolicy(object) => serde_json::to_value(object),
+        Object::ConfigMap(object) => serde_json::to_value(object),
     }
     .unwrap()
 }

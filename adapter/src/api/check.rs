@@ -8,6 +8,7 @@ use std::hash::Hash;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Object;
+use super::backend_tls_policy::BackendTlsPolicySpec;
 use super::gateways::GatewayListeners;
 use super::grpc_route::GrpcRouteSpec;
 use super::http_route::{BackendRef, Filter, HttpRouteSpec, ParentRef, ValueMatch};
@@ -27,7 +28,9 @@ pub(super) fn object(object: &Object) -> Result<(), String> {
         | Object::ReferenceGrant(_)
         | Object::Namespace(_)
         | Object::EndpointSlice(_)
-        | Object::Secret(_) => Ok(()),
+        | Object::Secret(_)
+        | Object::ConfigMap(_) => Ok(()),
+        Object::BackendTlsPolicy(policy) => backend_tls_policy_spec(&policy.spec),
     }
 }
 
@@ -112,6 +115,16 @@ fn route(parent_refs: &[ParentRef], hostnames: &[String], rules: Vec<Rule<'_>>) 
         0..=128 => Ok(()),
         matches => Err(format!("spec.rules: {matches} matches are more than the 128 that a route may have")),
     }
+}
+
+fn backend_tls_policy_spec(spec: &BackendTlsPolicySpec) -> Result<(), String> {
+    if spec.target_refs.is_empty() {
+        return Err("spec.targetRefs: a policy is for something".to_owned());
+    }
+    at_most("spec.targetRefs", &spec.target_refs, 16)?;
+    distinct("spec.targetRefs", "target", &spec.target_refs)?;
+    at_most("spec.validation.caCertificateRefs", &spec.validation.ca_certificate_refs, 8)?;
+    at_most("spec.validation.subjectAltNames", &spec.validation.subject_alt_names, 5)
 }
 
 fn at_most<T>(field: &str, items: &[T], max: usize) -> Result<(), String> {

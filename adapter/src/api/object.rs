@@ -2,14 +2,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace, ReferenceGrant, Secret,
-    Service, check,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace,
+    ReferenceGrant, Secret, Service, check,
 };
 
 /// An object of a kind that translations are made from.
@@ -25,6 +26,8 @@ pub enum Object {
     Service(Service),
     EndpointSlice(EndpointSlice),
     Secret(Secret),
+    BackendTlsPolicy(BackendTlsPolicy),
+    ConfigMap(ConfigMap),
 }
 
 /// What an object of a known kind is found by. The namespace is empty for objects without one.
@@ -118,6 +121,8 @@ impl Object {
             ("v1", "Service") => Self::Service(namespaced_object(value)?),
             ("discovery.k8s.io/v1", "EndpointSlice") => Self::EndpointSlice(namespaced_object(value)?),
             ("v1", "Secret") => Self::Secret(secret(value)?),
+            (V1, "BackendTLSPolicy") => Self::BackendTlsPolicy(namespaced_object(value)?),
+            ("v1", "ConfigMap") => Self::ConfigMap(config_map(value)?),
             _ => return Err(Unusable::Irrelevant { kind, version }),
         };
         check::object(&object).map_err(Unusable::Malformed)?;
@@ -136,6 +141,8 @@ impl Object {
             Self::Service(object) => ("Service", ObjectKey::of(object)),
             Self::EndpointSlice(object) => ("EndpointSlice", ObjectKey::of(object)),
             Self::Secret(object) => ("Secret", ObjectKey::of(object)),
+            Self::BackendTlsPolicy(object) => ("BackendTLSPolicy", ObjectKey::of(object)),
+            Self::ConfigMap(object) => ("ConfigMap", ObjectKey::of(object)),
         };
         ObjectRef { kind, key }
     }
@@ -165,6 +172,15 @@ fn secret(value: Value) -> Result<Secret, Unusable> {
     stored(secret)
 }
 
+/// With nothing but its name and what authorities are in. Others hold anything, and some change every
+/// second.
+fn config_map(value: Value) -> Result<ConfigMap, Unusable> {
+    let ConfigMap { metadata, data, .. } = namespaced_object(value)?;
+    let data = data.map(|data| data.into_iter().filter(|(key, _)| key == BUNDLE).collect());
+    let metadata = ObjectMeta { name: metadata.name, namespace: metadata.namespace, ..ObjectMeta::default() };
+    Ok(ConfigMap { metadata, data, ..ConfigMap::default() })
+}
+
 fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Unusable> {
     serde_path_to_error::deserialize(value).map_err(|error| Unusable::Malformed(error.to_string()))
 }
@@ -187,5 +203,7 @@ fn strip_nulls(value: &mut Value) {
     }
 }
 
+/// The only key of a ConfigMap that is ever looked into.
+pub const BUNDLE: &str = "ca.crt";
 const V1: &str = "gateway.networking.k8s.io/v1";
 const V1_BETA1: &str = "gateway.networking.k8s.io/v1beta1";

@@ -3,7 +3,8 @@
 use kube::core::ApiResource;
 
 use crate::api::{
-    EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace, ReferenceGrant, Secret, Service,
+    BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace,
+    ReferenceGrant, Secret, Service,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,10 +19,12 @@ pub(super) enum Kind {
     Service,
     EndpointSlice,
     Secret,
+    BackendTlsPolicy,
+    ConfigMap,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -32,6 +35,8 @@ impl Kind {
         Self::Service,
         Self::EndpointSlice,
         Self::Secret,
+        Self::BackendTlsPolicy,
+        Self::ConfigMap,
     ];
 
     /// As objects name it.
@@ -47,6 +52,8 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
+            Self::ConfigMap => "ConfigMap",
         }
     }
 
@@ -67,6 +74,8 @@ impl Kind {
             Self::Service => ApiResource::erase::<Service>(&()),
             Self::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
             Self::Secret => ApiResource::erase::<Secret>(&()),
+            Self::BackendTlsPolicy => ApiResource::erase::<BackendTlsPolicy>(&()),
+            Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
         }
     }
 
@@ -77,7 +86,15 @@ impl Kind {
 
     /// Whether the adapter writes into its objects' status.
     pub(super) fn has_status_of_ours(self) -> bool {
-        matches!(self, Self::GatewayClass | Self::Gateway | Self::ListenerSet | Self::HttpRoute | Self::GrpcRoute)
+        matches!(
+            self,
+            Self::GatewayClass
+                | Self::Gateway
+                | Self::ListenerSet
+                | Self::HttpRoute
+                | Self::GrpcRoute
+                | Self::BackendTlsPolicy
+        )
     }
 
     /// That of an object, by the name that objects have for it.

@@ -13,16 +13,16 @@ use crate::status::Content;
 pub(super) fn merge(present: &Value, wanted: Option<&Content>, now: &str) -> Option<Value> {
     let mut merged = present.as_object().cloned().unwrap_or_default();
     match wanted {
-        Some(Content::Route(route)) => {
-            merged.insert("parents".to_owned(), parents(present, &to_values(&route.parents), now));
-        }
+        Some(Content::Route(route)) => PARENTS.merge(&mut merged, &to_values(&route.parents), now),
+        Some(Content::Policy(policy)) => ANCESTORS.merge(&mut merged, &to_values(&policy.ancestors), now),
         Some(content @ (Content::Gateway(_) | Content::ListenerSet(_) | Content::GatewayClass(_))) => {
             whole(&mut merged, present, content, now)
         }
-        None if present.get("parents").is_some() => {
-            merged.insert("parents".to_owned(), parents(present, &[], now));
+        None => {
+            for entries in [PARENTS, ANCESTORS].iter().filter(|entries| present.get(entries.field).is_some()) {
+                entries.merge(&mut merged, &[], now);
+            }
         }
-        None => {}
     }
     let merged = Value::Object(merged);
     let nothing = present.is_null() && merged == json!({});
@@ -39,9 +39,50 @@ pub(super) fn patch(present: &Value, mut merged: Value) -> Value {
     merged
 }
 
-/// Whether a status has entries of ours for parents.
-pub(super) fn has_parents_of_ours(present: &Value) -> bool {
-    present.get("parents").and_then(Value::as_array).is_some_and(|parents| parents.iter().any(is_ours))
+/// Whether a status has entries of ours beside those of others.
+pub(super) fn has_entries_of_ours(present: &Value) -> bool {
+    [PARENTS, ANCESTORS].iter().any(|entries| entries.of(present).iter().any(is_ours))
+}
+
+/// A list of a status that controllers share: each has entries of its own.
+struct Entries {
+    field: &'static str,
+    /// What an entry is about.
+    reference: &'static str,
+    /// How many the API server takes.
+    most: usize,
+}
+
+const PARENTS: Entries = Entries { field: "parents", reference: "parentRef", most: 32 };
+const ANCESTORS: Entries = Entries { field: "ancestors", reference: "ancestorRef", most: 16 };
+
+impl Entries {
+    fn of<'v>(&self, status: &'v Value) -> &'v [Value] {
+        status.get(self.field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// Others' entries stay where they are, and ours too, so that controllers do not push each other
+    /// about; new ones come last.
+    fn merge(&self, status: &mut Map<String, Value>, wanted: &[Value], now: &str) {
+        let before = status.remove(self.field);
+        let before = before.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let mut merged = Vec::new();
+        let mut kept = BTreeSet::new();
+        for entry in before {
+            if !is_ours(entry) {
+                merged.push(entry.clone());
+                continue;
+            }
+            let again = wanted.iter().position(|wanted| wanted[self.reference] == entry[self.reference]);
+            if let Some(again) = again.filter(|i| kept.insert(*i)) {
+                merged.push(entry_after(Some(entry), &wanted[again], now));
+            }
+        }
+        let room = self.most.saturating_sub(merged.len());
+        let new = wanted.iter().enumerate().filter(|(i, _)| !kept.contains(i)).take(room);
+        merged.extend(new.map(|(_, wanted)| entry_after(None, wanted, now)));
+        status.insert(self.field.to_owned(), Value::Array(merged));
+    }
 }
 
 /// Of an object that is ours as a whole, all fields that we know; conditions of types that we do
@@ -64,28 +105,7 @@ fn whole(merged: &mut Map<String, Value>, present: &Value, content: &Content, no
     merged.extend(wanted);
 }
 
-/// Others' entries stay where they are, and ours too, so that controllers do not push each other
-/// about; new ones come last.
-fn parents(present: &Value, wanted: &[Value], now: &str) -> Value {
-    let before = present.get("parents").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut merged = Vec::new();
-    let mut kept = BTreeSet::new();
-    for entry in before {
-        if !is_ours(entry) {
-            merged.push(entry.clone());
-            continue;
-        }
-        let again = wanted.iter().position(|wanted| wanted["parentRef"] == entry["parentRef"]);
-        if let Some(again) = again.filter(|i| kept.insert(*i)) {
-            merged.push(parent(Some(entry), &wanted[again], now));
-        }
-    }
-    let new = wanted.iter().enumerate().filter(|(i, _)| !kept.contains(i));
-    merged.extend(new.map(|(_, wanted)| parent(None, wanted, now)));
-    Value::Array(merged)
-}
-
-fn parent(before: Option<&Value>, wanted: &Value, now: &str) -> Value {
+fn entry_after(before: Option<&Value>, wanted: &Value, now: &str) -> Value {
     let mut entry = wanted.clone();
     entry["conditions"] = conditions(before, entry["conditions"].take(), now, |_| false);
     entry
@@ -241,7 +261,7 @@ mod tests {
         assert_eq!(fewer["parents"][0], other);
         let none = written(&status, None, NOW);
         assert_eq!(none["parents"], json!([other]));
-        assert!(has_parents_of_ours(&status) && !has_parents_of_ours(&none));
+        assert!(has_entries_of_ours(&status) && !has_entries_of_ours(&none));
     }
 
     #[test]

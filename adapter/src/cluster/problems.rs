@@ -11,7 +11,7 @@ pub(super) fn told(statuses: &[Status], problems: &Problems) -> Vec<Status> {
         let (conditions, listeners) = match &mut status.content {
             Content::Gateway(gateway) => (&mut gateway.conditions, &mut gateway.listeners),
             Content::ListenerSet(set) => (&mut set.conditions, &mut set.listeners),
-            Content::GatewayClass(_) | Content::Route(_) => continue,
+            Content::GatewayClass(_) | Content::Route(_) | Content::Policy(_) => continue,
         };
         let holder = &status.object;
         let problem = |name: &str| problems.get(&format!("listener {}", listener_name(holder, name)));

@@ -150,7 +150,7 @@ fn difference(object: &ObjectRef, wanted: Option<&Content>, store: &Store) -> Op
         return None;
     }
     let status = present.status.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    if wanted.is_none() && !merge::has_parents_of_ours(&status) {
+    if wanted.is_none() && !merge::has_entries_of_ours(&status) {
         return None;
     }
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

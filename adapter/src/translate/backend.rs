@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use conf::{Backend, Name, Protocol, nearest};
+use conf::{Backend, Name, Protocol, Target, nearest};
 use k8s_openapi::api::core::v1::ServicePort;
 
 use super::grant::{self, Referrer};
 use super::name;
 use super::pods::is_ready;
+use super::tls_policy::Policies;
 use crate::api::http_route::BackendRef;
 use crate::api::{EndpointSlice, ObjectKey, ObjectRef, Service};
 use crate::snapshot::Snapshot;
@@ -18,11 +19,14 @@ use crate::status::Fault;
 pub(super) struct Backends<'a> {
     snapshot: &'a Snapshot,
     slices: BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>,
+    policies: Policies<'a>,
     found: BTreeMap<Name, (ObjectKey, Backend)>,
+    /// The ports, by name, that a route's references lead to.
+    reached: BTreeSet<(ObjectKey, String)>,
 }
 
 impl<'a> Backends<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, policies: Policies<'a>) -> Self {
         let mut slices: BTreeMap<ObjectKey, Vec<_>> = BTreeMap::new();
         for (key, slice) in &snapshot.slices {
             let labels = slice.metadata.labels.as_ref();
@@ -30,17 +34,17 @@ impl<'a> Backends<'a> {
                 slices.entry(ObjectKey::new(&key.namespace, service)).or_default().push(slice);
             }
         }
-        Self { snapshot, slices, found: BTreeMap::new() }
+        Self { snapshot, slices, policies, found: BTreeMap::new(), reached: BTreeSet::new() }
     }
 
-    /// The backend that a reference leads to. Whether a thing exists is told only to those who may
+    /// Where a reference leads. Whether a thing exists is told only to those who may
     /// refer to it. `assumed` is what the backend speaks if its port does not say.
     pub(super) fn resolve(
         &mut self,
         referrer: Referrer<'_>,
         reference: &BackendRef,
         assumed: Protocol,
-    ) -> Result<Name, Fault> {
+    ) -> Result<Target, Fault> {
         let (kind, group) = (&reference.kind, &reference.group);
         if kind != "Service" || !group.is_empty() {
             let group = if group.is_empty() { "core" } else { group };
@@ -59,12 +63,30 @@ impl<'a> Backends<'a> {
             (Some(Protocol::Http), Protocol::H2c) => return Err(carries_no_calls(&key, port)),
             (Some(declared), _) => (declared, name::backend(&key, number)),
         };
+        let port_name = port.name.as_deref().unwrap_or_default();
+        self.reached.insert((key.clone(), port_name.to_owned()));
+        let tls = match self.policies.demanded(&key, port_name) {
+            Ok(tls) => tls.cloned(),
+            // The reference itself is good.
+            Err(fault) => return Ok(Target::Invalid(fault.message)),
+        };
         if !self.found.contains_key(&name) {
             let endpoints = self.slices.get(&key).into_iter().flatten().flat_map(|slice| endpoints(slice, port));
             let endpoints = endpoints.collect::<BTreeSet<_>>().into_iter().collect();
-            self.found.insert(name.clone(), (key, Backend { name: name.clone(), protocol, endpoints, tls: None }));
+            self.found.insert(name.clone(), (key, Backend { name: name.clone(), protocol, endpoints, tls }));
         }
-        Ok(name)
+        Ok(Target::Backend(name))
+    }
+
+    /// What references have led to since this was last said is what a route of these Gateways leads to.
+    pub(super) fn reached_by(&mut self, gateways: &BTreeSet<ObjectKey>) {
+        for (service, port) in std::mem::take(&mut self.reached) {
+            self.policies.reached(&service, &port, gateways);
+        }
+    }
+
+    pub(super) fn policies(&self) -> &Policies<'a> {
+        &self.policies
     }
 
     /// The backend of a name that was resolved, and the Service it comes from.

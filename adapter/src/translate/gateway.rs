@@ -2,18 +2,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use conf::Document;
+use conf::{Document, Name};
 
 use super::address::{self, Addresses, Reach};
-use super::certificate::Certificates;
+use super::authorities::Bundles;
+use super::certificate::{Certificates, INVALID_CERTIFICATE_REF};
 use super::class::Class;
+use super::frontend::Frontend;
+use super::grant::Referrer;
 use super::listener::{Holder, Listener};
 use super::listener_set::{self, ListenerSet};
 use super::pods::Pods;
 use super::service::{Exposed, Services};
 use super::target::{self, Entrance};
 use super::{Options, conflict, https, name};
-use crate::api::gateways::GatewayListeners;
+use crate::api::gateways::{GatewayListeners, GatewayListenersTlsCertificateRefs as CertificateRef};
 use crate::api::{self, CONTROLLER_NAME, ObjectKey, ObjectRef};
 use crate::owned::Objects;
 use crate::snapshot::Snapshot;
@@ -27,6 +30,10 @@ pub(super) struct Gateway<'a> {
     pub(super) listeners: Vec<Listener<'a>>,
     /// Also those that it does not allow.
     pub(super) sets: BTreeMap<&'a ObjectKey, ListenerSet<'a>>,
+    /// Whether it lets clients in that should show a certificate and cannot.
+    is_insecure: bool,
+    /// The certificate that it shows to backends, if it has one, or why it cannot be had.
+    identity: Result<Option<Name>, Fault>,
     /// Why it is not accepted, whatever its listeners are like: then nothing of it is served.
     fault: Option<Fault>,
     reach: Reach,
@@ -37,6 +44,7 @@ pub(super) fn ours<'a>(
     snapshot: &'a Snapshot,
     classes: &BTreeMap<&str, Class<'_>>,
     certificates: &mut Certificates<'_>,
+    bundles: &mut Bundles<'_>,
     options: &Options,
 ) -> (BTreeMap<&'a ObjectKey, Gateway<'a>>, Objects) {
     let mut sets = listener_set::by_gateway(snapshot);
@@ -47,7 +55,7 @@ pub(super) fn ours<'a>(
             let class = classes.get(object.spec.gateway_class_name.as_str())?;
             let sets = sets.remove(key).unwrap_or_default().into_iter();
             let sets = sets.map(|(set, of_set)| ListenerSet::new(set, of_set, key, object, &snapshot.namespaces));
-            Some(Gateway::new(key, object, class, sets.collect(), certificates))
+            Some(Gateway::new(key, object, class, sets.collect(), certificates, bundles))
         })
         .collect();
     gateways.sort_by_cached_key(|gateway| name::order(&gateway.object.metadata, gateway.key));
@@ -119,12 +127,14 @@ impl<'a> Gateway<'a> {
         class: &Class<'_>,
         mut sets: Vec<ListenerSet<'a>>,
         certificates: &mut Certificates<'_>,
+        bundles: &mut Bundles<'_>,
     ) -> Self {
         let frontend = object.spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref());
+        let frontend = Frontend::new(key, frontend, bundles);
         let mut listeners = Vec::new();
         let mut add = |holder, specs: &'a [GatewayListeners]| {
             let first = listeners.len();
-            listeners.extend(specs.iter().map(|spec| Listener::new(holder, spec, frontend, certificates)));
+            listeners.extend(specs.iter().map(|spec| Listener::new(holder, spec, &frontend, certificates)));
             first..listeners.len()
         };
         add(Holder::gateway(key), &object.spec.listeners);
@@ -139,6 +149,8 @@ impl<'a> Gateway<'a> {
             object,
             listeners,
             sets: sets.into_iter().map(|set| (set.key, set)).collect(),
+            is_insecure: frontend.is_insecure(),
+            identity: identity(key, object, certificates),
             fault: class_fault(key, object, class)
                 .or_else(|| parameters_fault(key, object))
                 .or_else(|| address_type_fault(key, object)),
@@ -196,7 +208,7 @@ impl<'a> Gateway<'a> {
                 address: SocketAddr::new(bind, target),
                 hostname: listener.hostname.clone(),
                 tls: listener.tls(),
-                backend_certificate: None,
+                backend_certificate: self.identity.clone().ok().flatten(),
                 public_port: (target != port).then_some(port),
             });
             Some((name::listeners_file(listener.holder.kind, listener.holder.key), document))
@@ -214,19 +226,37 @@ impl<'a> Gateway<'a> {
             content: Content::Gateway(GatewayStatus {
                 addresses: self.reach.addresses.clone(),
                 attached_listener_sets: self.sets.values().filter(|set| set.is_accepted(self)).count(),
-                conditions: vec![
-                    self.accepted(generation),
-                    Condition::unless(self.programming_fault().as_ref(), "Programmed", generation, configured),
-                    Condition::unless(
+                conditions: [
+                    Some(self.accepted(generation)),
+                    Some(Condition::unless(self.programming_fault().as_ref(), "Programmed", generation, configured)),
+                    Some(Condition::unless(
                         self.unresolved().as_ref(),
                         "ResolvedRefs",
                         generation,
                         format!("everything that Gateway {} refers to is there", self.key),
-                    ),
-                ],
+                    )),
+                    self.insecure(generation),
+                ]
+                .into_iter()
+                .flatten()
+                .collect(),
                 listeners: self.own().map(|listener| listener.status(generation, self.fault.as_ref())).collect(),
             }),
         }
+    }
+
+    /// Better absent than false.
+    fn insecure(&self, generation: Option<i64>) -> Option<Condition> {
+        self.is_insecure.then(|| Condition {
+            kind: "InsecureFrontendValidationMode",
+            status: Truth::True,
+            reason: "ConfigurationChanged",
+            message: format!(
+                "Gateway {}: tls.frontend has mode AllowInsecureFallback: clients are let in whatever they prove",
+                self.key
+            ),
+            observed_generation: generation,
+        })
     }
 
     /// Some bad listeners among good ones leave a Gateway accepted, with a reason that tells of them.
@@ -266,15 +296,8 @@ impl<'a> Gateway<'a> {
     }
 
     fn unresolved(&self) -> Option<Fault> {
-        let backend = self.object.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
-        if let Some(reference) = backend.and_then(|backend| backend.client_certificate_ref.as_ref()) {
-            return Some(Fault::new(
-                "InvalidClientCertificateRef",
-                format!(
-                    "Gateway {}: tls.backend.clientCertificateRef {} cannot be used: TLS towards backends is not supported by this controller; remove it",
-                    self.key, reference.name
-                ),
-            ));
+        if let Err(fault) = &self.identity {
+            return Some(fault.clone());
         }
         let bad: Vec<_> = self.own().filter(|listener| listener.unresolved.is_some()).collect();
         let names = bad.iter().map(|listener| listener.spec.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -288,6 +311,27 @@ impl<'a> Gateway<'a> {
             )
         })
     }
+}
+
+/// The certificate that a Gateway shows to backends.
+fn identity(
+    key: &ObjectKey,
+    gateway: &api::Gateway,
+    certificates: &mut Certificates<'_>,
+) -> Result<Option<Name>, Fault> {
+    let backend = gateway.spec.tls.as_ref().and_then(|tls| tls.backend.as_ref());
+    let Some(reference) = backend.and_then(|backend| backend.client_certificate_ref.as_ref()) else { return Ok(None) };
+    let reference = CertificateRef {
+        group: reference.group.clone(),
+        kind: reference.kind.clone(),
+        name: reference.name.clone(),
+        namespace: reference.namespace.clone(),
+    };
+    let referrer = Referrer { kind: "Gateway", namespace: &key.namespace };
+    certificates.resolve(referrer, &reference).map(Some).map_err(|fault| {
+        let reason = if fault.reason == INVALID_CERTIFICATE_REF { "InvalidClientCertificateRef" } else { fault.reason };
+        Fault::new(reason, format!("Gateway {key}: tls.backend.clientCertificateRef: {}", fault.message))
+    })
 }
 
 fn class_fault(key: &ObjectKey, gateway: &api::Gateway, class: &Class<'_>) -> Option<Fault> {

@@ -7,30 +7,16 @@ use conf::{Hostname, Name};
 use super::certificate::{Certificates, INVALID_CERTIFICATE_REF};
 use super::grant::Referrer;
 use super::listener::Listener;
-use crate::api::gateways::{GatewayListeners, GatewayListenersTlsMode as Mode, GatewayTlsFrontend};
+use crate::api::gateways::{GatewayListeners, GatewayListenersTlsMode as Mode};
 use crate::status::Fault;
 
-/// What is asked of TLS and cannot be had. Clients that should show a certificate and are not asked
-/// for it would be let in, so that such a listener is not served at all.
-pub(super) fn fault(spec: &GatewayListeners, frontend: Option<&GatewayTlsFrontend>) -> Option<Fault> {
-    if spec.protocol != HTTPS {
-        return None;
-    }
-    let (name, port) = (&spec.name, spec.port);
-    if spec.tls.as_ref().is_some_and(|tls| tls.mode == Some(Mode::Passthrough)) {
+/// What is asked of TLS and cannot be had.
+pub(super) fn fault(spec: &GatewayListeners) -> Option<Fault> {
+    let is_passed_through = spec.tls.as_ref().is_some_and(|tls| tls.mode == Some(Mode::Passthrough));
+    (spec.protocol == HTTPS && is_passed_through).then(|| {
+        let name = &spec.name;
         let message = format!(
             "listener {name}: tls.mode Passthrough leaves protocol {HTTPS} no requests to route; use Terminate"
-        );
-        return Some(Fault::new("UnsupportedValue", message));
-    }
-    let of_port = frontend.and_then(|frontend| frontend.per_port.iter().flatten().find(|of_port| of_port.port == port));
-    let is_wanted = match of_port {
-        Some(of_port) => of_port.tls.validation.is_some(),
-        None => frontend.is_some_and(|frontend| frontend.default.validation.is_some()),
-    };
-    is_wanted.then(|| {
-        let message = format!(
-            "listener {name}: the Gateway's tls.frontend asks clients on port {port} for certificates, which this controller cannot check; remove it"
         );
         Fault::new("UnsupportedValue", message)
     })

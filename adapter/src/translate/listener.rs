@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use conf::{Hostname, Name, Tls};
+use conf::{Clients, Hostname, Name, Tls};
 
 use super::certificate::Certificates;
+use super::frontend::{Asked, Frontend};
 use super::grant::Referrer;
 use super::https::{self, HTTPS};
 use super::{name, target};
-use crate::api::gateways::{GatewayListeners, GatewayTlsFrontend};
+use crate::api::gateways::GatewayListeners;
 use crate::api::{GROUP, ObjectKey, ObjectRef};
 use crate::status::{Condition, Fault, ListenerStatus, RouteKind, Truth};
 
@@ -48,6 +49,8 @@ pub(super) struct Listener<'a> {
     pub(super) kinds: Vec<RouteKind>,
     /// Those of its certificates that can be used; only with HTTPS.
     certificates: Vec<Name>,
+    /// What its clients must prove; only with HTTPS.
+    clients: Option<Clients>,
     /// Why it is not accepted.
     pub(super) fault: Option<Fault>,
     /// Other listeners that it clashes with and that do not give way.
@@ -65,11 +68,11 @@ impl<'a> Listener<'a> {
     pub(super) fn new(
         holder: Holder<'a>,
         spec: &'a GatewayListeners,
-        frontend: Option<&GatewayTlsFrontend>,
+        frontend: &Frontend,
         certificates: &mut Certificates<'_>,
     ) -> Self {
         let (hostname, fault) = match hostname(spec) {
-            Ok(hostname) => (hostname, protocol_fault(spec).or_else(|| https::fault(spec, frontend))),
+            Ok(hostname) => (hostname, protocol_fault(spec).or_else(|| https::fault(spec))),
             Err(fault) => (None, Some(fault)),
         };
         let (kinds, vain) = kinds(spec);
@@ -80,6 +83,10 @@ impl<'a> Listener<'a> {
             }
             _ => (Vec::new(), None),
         };
+        let asked = frontend.of_port(spec.port).filter(|_| spec.protocol == HTTPS);
+        let of_listener = |fault: Fault| Fault::new(fault.reason, format!("listener {}: {}", spec.name, fault.message));
+        let unknown = asked.and_then(|asked| asked.unresolved.clone()).map(of_listener);
+        let fault = fault.or_else(|| asked.and_then(Asked::fault).map(of_listener));
         Self {
             holder,
             spec,
@@ -88,10 +95,11 @@ impl<'a> Listener<'a> {
             target: None,
             kinds,
             certificates,
+            clients: asked.and_then(|asked| asked.clients.clone()),
             fault,
             conflict: None,
             overlap: None,
-            unresolved: both(missing, vain),
+            unresolved: both(both(missing, unknown), vain),
             attached: BTreeSet::new(),
         }
     }
@@ -103,7 +111,8 @@ impl<'a> Listener<'a> {
     }
 
     pub(super) fn tls(&self) -> Option<Tls> {
-        (self.spec.protocol == HTTPS).then(|| Tls { certificates: self.certificates.clone(), clients: None })
+        (self.spec.protocol == HTTPS)
+            .then(|| Tls { certificates: self.certificates.clone(), clients: self.clients.clone() })
     }
 
     /// Takes its port for its Gateway, unless an older Gateway has it.

@@ -3,11 +3,13 @@
 mod address;
 mod any_route;
 mod attach;
+mod authorities;
 mod backend;
 mod certificate;
 mod class;
 mod conflict;
 mod filter;
+mod frontend;
 mod gateway;
 mod grant;
 mod grpc_match;
@@ -22,6 +24,7 @@ mod route;
 mod rule;
 mod service;
 mod target;
+mod tls_policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -30,9 +33,11 @@ use conf::{Document, Kind, Name};
 
 pub use self::address::{Addresses, ServiceType, UnknownServiceType};
 use self::any_route::AnyRoute;
+use self::authorities::Bundles;
 use self::backend::Backends;
 use self::certificate::Certificates;
 use self::gateway::Gateway;
+use self::tls_policy::Policies;
 use crate::api::{GROUP, ObjectRef};
 use crate::owned::Objects;
 use crate::snapshot::Snapshot;
@@ -99,9 +104,9 @@ pub fn listener_name(holder: &ObjectRef, listener: &str) -> Name {
 /// Never fails: what is wrong with an object becomes its status, and spoils nothing beside it.
 pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     let classes = class::ours(snapshot);
-    let mut certificates = Certificates::new(snapshot);
-    let (mut gateways, objects) = gateway::ours(snapshot, &classes, &mut certificates, options);
-    let mut backends = Backends::new(snapshot);
+    let (mut certificates, mut bundles) = (Certificates::new(snapshot), Bundles::new(snapshot));
+    let (mut gateways, objects) = gateway::ours(snapshot, &classes, &mut certificates, &mut bundles, options);
+    let mut backends = Backends::new(snapshot, Policies::new(snapshot, &mut bundles));
     let mut translation = Translation { objects, ..Translation::default() };
     let mut route_statuses = Vec::new();
     let http_routes = snapshot.http_routes.iter().map(|(key, route)| (key, AnyRoute::Http(route)));
@@ -120,12 +125,17 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     }
     translation.add_backends(&backends);
     translation.add_certificates(&certificates);
+    translation.add_authorities(&bundles);
     let class_statuses = classes.iter().map(|(name, class)| class.status(name, options));
     let gateway_statuses = gateways.values().map(Gateway::status);
     let sets = gateways.values().flat_map(|gateway| gateway.sets.values().map(move |set| (gateway, set)));
     let set_statuses: BTreeMap<_, _> = sets.map(|(gateway, set)| (set.key, set.status(gateway))).collect();
-    translation.statuses =
-        class_statuses.chain(gateway_statuses).chain(set_statuses.into_values()).chain(route_statuses).collect();
+    translation.statuses = class_statuses
+        .chain(gateway_statuses)
+        .chain(set_statuses.into_values())
+        .chain(route_statuses)
+        .chain(backends.policies().statuses())
+        .collect();
     translation
 }
 
@@ -150,6 +160,13 @@ impl Translation {
         let names = self.references(Kind::Certificate);
         for (secret, certificate) in names.iter().filter_map(|name| certificates.found(name)) {
             self.add(name::file("certificate", secret), Document::Certificate(certificate.clone()));
+        }
+    }
+
+    fn add_authorities(&mut self, bundles: &Bundles<'_>) {
+        let names = self.references(Kind::Authorities);
+        for (config_map, authorities) in names.iter().filter_map(|name| bundles.found(name)) {
+            self.add(name::file("authorities", config_map), Document::Authorities(authorities.clone()));
         }
     }
 

@@ -36,6 +36,10 @@ pub(super) fn certificate(secret: &ObjectKey) -> Name {
     name(secret.to_string())
 }
 
+pub(super) fn authorities(config_map: &ObjectKey) -> Name {
+    name(config_map.to_string())
+}
+
 pub(super) fn rule(text: &str) -> Name {
     name(text.to_owned())
 }

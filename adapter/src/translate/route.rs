@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use conf::{Hostname, Name};
 
@@ -47,6 +47,7 @@ pub(super) fn translate(
     let rules = Rules::of(key, route, backends);
     let mut statuses = Vec::new();
     let mut listeners: Vec<Name> = Vec::new();
+    let mut accepting = BTreeSet::new();
     for (parent, kind, holder, gateway) in parents {
         let Some(gateway) = gateways.get_mut(&gateway) else { continue };
         let holder = Holder { kind, key: &holder };
@@ -67,6 +68,7 @@ pub(super) fn translate(
             for i in attached {
                 gateway.listeners[i].attached.insert(object.clone());
             }
+            accepting.insert(gateway.key.clone());
             Ok(())
         });
         let generation = route.metadata().generation;
@@ -76,6 +78,7 @@ pub(super) fn translate(
             conditions: conditions(&object, holder, accepted, &rules, generation),
         });
     }
+    backends.reached_by(&accepting);
     listeners.sort();
     listeners.dedup();
     let document = hostnames.ok().filter(|_| !listeners.is_empty()).map(|hostnames| {

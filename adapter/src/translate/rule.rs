@@ -178,7 +178,7 @@ impl Draft<'_, '_> {
 
     fn target(&mut self, field: &str, reference: &BackendRef) -> Target {
         match self.backends.resolve(self.referrer, reference, self.dialect.protocol) {
-            Ok(name) => Target::Backend(name),
+            Ok(target) => target,
             Err(Fault { reason, message }) => {
                 self.unresolved.push(Fault::new(reason, format!("{}.{field}: {message}", self.field)));
                 Target::Invalid(message)
