@@ -44,4 +44,4 @@ table: ## whether the README says what the conformance reports say (tests/confor
 setup: ## what building needs beside Rust: installed with apt-get, or named
 	@tests/setup.sh
 
-.PHONY: help demo test bench image cluster-test conformance lint format clippy deny table setup
+.PHONY: help demo test bench image cluster-test conformance fuzz lint format clippy deny table setup

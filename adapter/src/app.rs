@@ -78,7 +78,8 @@ impl Adapter {
     /// The first translation: here a folder that cannot be read is an error, not a moment's trouble,
     /// and the gateway is notified even if all files are as they should be, for it may not know.
     fn start(&mut self, output: &mut impl Write) -> anyhow::Result<()> {
-        let refreshed = self.folder.refresh().with_context(|| self.settings.from.display().to_string())?;
+        let refreshed =
+            self.folder.refresh().with_context(|| format!("cannot read {}", self.settings.from.display()))?;
         report(&refreshed);
         self.step(Notify::Always, output)
     }

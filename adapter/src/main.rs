@@ -1,15 +1,20 @@
+//! What the user wrote: flags. The rest is the library's.
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use adapter::api::ObjectKey;
 use adapter::{Addresses, Options, ServiceType, app, cluster};
 use clap::{Args, Parser, ValueEnum};
+use log::LevelFilter;
 
 /// Turns Gateway API objects into the configuration of a Doppel gateway.
 ///
-/// Reads GatewayClass, Gateway, ListenerSet, HTTPRoute, GRPCRoute, BackendTLSPolicy, ReferenceGrant, Namespace,
-/// Service, EndpointSlice, Secret and ConfigMap objects, writes documents for doppel-gateway, and tells the status of each object. Gateways are
-/// served whose class has the controllerName doppel.dev/gateway-controller.
+/// Reads Gateways, ListenerSets, their routes, classes, policies and grants, and the Namespaces, Services,
+/// EndpointSlices, TLS Secrets and ConfigMaps that these speak of; writes documents for doppel-gateway, and
+/// reports the status of each object. Serves Gateways whose class has the controllerName
+/// doppel.dev/gateway-controller.
 ///
 /// In a cluster it watches the API server and writes statuses there. With --from it reads manifests
 /// from files, and prints statuses.
@@ -33,6 +38,11 @@ struct Flags {
     /// The gateway's process id, to send it SIGHUP once its documents are written.
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
+
+    /// Log level of the standard error: off, error, warn, info, debug or trace. RUST_LOG, if it is
+    /// set, replaces it, in the syntax of env_logger.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: LevelFilter,
 
     /// The address that listeners bind.
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
@@ -125,9 +135,19 @@ impl Cluster {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+fn main() -> ExitCode {
     let flags = Flags::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(flags.log_level.as_str())).init();
+    match run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("doppel-adapter: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Flags) -> anyhow::Result<()> {
     let mut addresses = flags.address;
     if addresses.is_empty() && !flags.bind.is_unspecified() {
         addresses.push(flags.bind.to_string());

@@ -40,7 +40,7 @@ pub struct Published {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
+#[error("cannot update {}: {source}", path.display())]
 pub struct PublishError {
     path: PathBuf,
     source: io::Error,
@@ -168,7 +168,7 @@ pub enum NotifyError {
     Unreachable { path: PathBuf, pid: Pid, source: io::Error },
 }
 
-/// The file has its mode from the beginning. One that is left of somebody who was stopped goes first.
+/// Creates the file with its mode. What an interrupted write has left of it is removed first.
 fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -75,7 +75,7 @@ impl Snapshot {
         }
     }
 
-    /// Of the kinds that have a status of ours.
+    /// The generation of an object whose status we write; none of others.
     pub fn generation(&self, object: &ObjectRef) -> Option<i64> {
         let key = &object.key;
         match object.kind {

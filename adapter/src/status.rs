@@ -45,7 +45,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// That of the object that this tells of.
+    /// The generation of the object that this status describes.
     pub fn observed_generation(&self) -> Option<i64> {
         let conditions = match self {
             Self::GatewayClass(class) => &class.conditions,

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::value::socket;
 use crate::{Hostname, Name, check};
 
 /// A set of endpoints that answer alike: one port of one Service.
@@ -12,7 +13,7 @@ pub struct Backend {
     #[serde(default, skip_serializing_if = "Protocol::is_http")]
     pub protocol: Protocol,
     /// Ready endpoints. None is no error: requests get 503 until there is one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "socket::many")]
     pub endpoints: Vec<SocketAddr>,
     /// Only connections with TLS, to endpoints that prove who they are; without it, only plain ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]

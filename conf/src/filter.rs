@@ -15,7 +15,9 @@ pub enum Filter {
     Cors(Cors),
 }
 
-/// Applied in this order: `set` replaces, `add` appends, `remove` deletes.
+/// Applied in this order: `set` replaces, `add` appends, `remove` deletes. What says how a message
+/// is framed or concerns one connection is left alone: `Connection`, `Content-Length`, `Keep-Alive`,
+/// `Proxy-Connection`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HeaderModifier {

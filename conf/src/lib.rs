@@ -2,7 +2,8 @@
 //!
 //! The adapter produces them, people write them by hand, the gateway serves from them. This crate
 //! is the only thing that the two programs share. It knows neither Kubernetes nor Pingora, and it
-//! does no IO: text goes in, values come out, and a value that exists is valid.
+//! does no IO: text goes in, values come out. What a value must be by itself its
+//! type sees to; what fields must be together, [`problems`] tells.
 
 mod authorities;
 mod backend;

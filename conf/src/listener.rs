@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::value::socket;
 use crate::{Hostname, Name, Scheme};
 
 /// A socket that the gateway accepts requests on, or a share of one: listeners with the same
@@ -11,6 +12,7 @@ use crate::{Hostname, Name, Scheme};
 pub struct Listener {
     pub name: Name,
     /// Where to listen: `0.0.0.0:8000`, `[::]:8000`. Port 0 takes a free one.
+    #[serde(deserialize_with = "socket::one")]
     pub address: SocketAddr,
     /// Only requests for these hosts; without it, for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]

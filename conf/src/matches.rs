@@ -50,7 +50,8 @@ impl fmt::Display for MethodMatch {
 
 as_text!(MethodMatch);
 
-/// A header that must be there with such a value. Of several with the name any may match.
+/// A header that must be there with such a value. Of several with the name any may match, or all of
+/// them joined with commas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ValueText", into = "ValueText")]
 pub struct HeaderMatch {

@@ -269,7 +269,18 @@ mod tests {
             ],
         );
         check("backend:\n  name: a\n  protocol: h2\n", &["3:13: backend a: unknown value h2; is h2c meant?"]);
-        check("listener:\n  name: a\n  address: localhost:80\n", &["3:12: listener a: invalid socket address syntax"]);
+        check(
+            "listener:\n  name: a\n  address: localhost:80\n",
+            &[
+                r#"3:12: listener a: "localhost:80" is not an IP address with a port, such as 10.0.0.7:8080 or [::1]:8080; names are not looked up"#,
+            ],
+        );
+        check(
+            "backend:\n  name: a\n  endpoints: [10.0.0.7]\n",
+            &[
+                r#"3:15: backend a: "10.0.0.7" is not an IP address with a port, such as 10.0.0.7:8080 or [::1]:8080; names are not looked up"#,
+            ],
+        );
     }
 
     fn route(rules: &str) -> String {

@@ -11,11 +11,12 @@ use conf::{Duration, Name};
 use gateway::access_log::Format;
 use gateway::app::Settings;
 use gateway::mirror::Limits;
+use gateway::proxy;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use log::LevelFilter;
 
-/// A gateway for HTTP whose speciality is mirroring: serves from documents that people or
-/// doppel-adapter write.
+/// HTTP gateway with traffic mirroring. Serves what documents say, which are written by hand or by
+/// doppel-adapter.
 ///
 /// SIGHUP reads the documents that changed and makes them live, without a request noticing. SIGTERM
 /// and SIGINT let requests end and stop; a second one stops at once.
@@ -42,7 +43,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE-or-DIR", required = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Tell all problems of the configuration and end: with 0 if there are none, with 1 otherwise.
+    /// Report all problems of the configuration and exit: with 0 if there are none, with 1 otherwise.
     #[arg(long)]
     pub(crate) check: bool,
 
@@ -62,6 +63,19 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DURATION", default_value_t = duration(Settings::new("").drain_timeout))]
     drain_timeout: Duration,
 
+    /// How long connecting to a backend may take.
+    #[arg(long, value_name = "DURATION", default_value_t = duration(proxy::Settings::default().connect_timeout))]
+    connect_timeout: Duration,
+
+    /// How long an idle connection to a backend is kept. Below what backends keep theirs, or requests
+    /// are lost to connections that close as they are sent.
+    #[arg(long, value_name = "DURATION", default_value_t = duration(proxy::Settings::default().backend_idle_timeout))]
+    backend_idle_timeout: Duration,
+
+    /// How long an idle HTTP/1.1 connection of a client is kept, in whole seconds.
+    #[arg(long, value_name = "DURATION", default_value_t = duration(proxy::Settings::default().client_idle_timeout))]
+    client_idle_timeout: Duration,
+
     /// Connections of clients at once; more are closed, and counted.
     #[arg(long, value_name = "N", default_value_t = Settings::new("").max_connections)]
     max_connections: usize,
@@ -70,8 +84,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FORMAT", default_value = "off")]
     access_log: Format,
 
-    /// What to log on the standard error: off, error, warn, info, debug or trace. The variable
-    /// RUST_LOG, if it is set, says more precisely.
+    /// Log level of the standard error: off, error, warn, info, debug or trace. RUST_LOG, if it is
+    /// set, replaces it, in the syntax of env_logger.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: LevelFilter,
 
@@ -111,7 +125,7 @@ struct Mirror {
     #[arg(long, value_name = "DURATION", default_value_t = duration(limits().connect))]
     mirror_connect: Duration,
 
-    /// How long a mirror may take no byte of a body.
+    /// How long a mirror may accept no byte of a body before its copy is given up.
     #[arg(long, value_name = "DURATION", default_value_t = duration(limits().write_idle))]
     mirror_write_idle: Duration,
 
@@ -176,6 +190,9 @@ impl Serve {
         settings.max_connections = self.max_connections;
         settings.access_log = self.access_log;
         settings.proxy.threads = self.threads();
+        settings.proxy.connect_timeout = self.connect_timeout.as_std();
+        settings.proxy.backend_idle_timeout = self.backend_idle_timeout.as_std();
+        settings.proxy.client_idle_timeout = self.client_idle_timeout.as_std();
         settings.mirror = self.mirror.limits();
         settings
     }

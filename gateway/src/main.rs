@@ -116,8 +116,8 @@ impl Stop {
     /// Returns with the next of them.
     async fn ordered(&mut self) {
         tokio::select! {
-            _ = self.terminate.recv() => info!("SIGTERM"),
-            _ = self.interrupt.recv() => info!("SIGINT"),
+            _ = self.terminate.recv() => info!("SIGTERM received"),
+            _ = self.interrupt.recv() => info!("SIGINT received"),
         }
     }
 }

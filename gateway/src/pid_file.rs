@@ -9,7 +9,7 @@ use std::process;
 pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
-    /// Whoever reads it reads all of the number, or that of another process.
+    /// Readers see the whole number or the file before, never a part of it.
     pub(crate) fn write(path: PathBuf) -> io::Result<Self> {
         let mut new = path.clone().into_os_string();
         new.push(format!(".{}", process::id()));

@@ -105,7 +105,7 @@ impl Adapter {
         })
     }
 
-    /// Waits for the next thing to do of those that it set out to do itself.
+    /// Waits until one of the adapter's own tasks or timers is due.
     pub(super) async fn next(&mut self) -> Act {
         let answers = async {
             match &mut self.asking {
@@ -167,7 +167,7 @@ impl Adapter {
         }
     }
 
-    /// Only one who leads writes. Who begins to finds out first what others have left undone.
+    /// Only the leader writes. A new one first catches up on what is left undone.
     pub(super) fn lead(&mut self, leads: bool) {
         self.leads = leads;
         self.metrics.leads.set(leads.into());
@@ -203,7 +203,7 @@ impl Adapter {
     fn translate(&mut self) {
         let began = Clock::now();
         self.hold_off.acted();
-        // Who takes a pod that serves for one that does not takes it from its clients.
+        // To take a serving pod for one that is down would be to take it from its clients.
         self.is_held_up = !self.doubts.are_settled(&self.settings.gateway_service, self.store.snapshot());
         if self.is_held_up {
             return;
@@ -279,7 +279,7 @@ impl Adapter {
         self.metrics.unacknowledged.set(missing.len() as i64);
         if !missing.is_empty() {
             let names = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            log::warn!("after {PATIENCE:?} not all gateways serve what is published; without word from: {names}");
+            log::warn!("not acknowledged within {PATIENCE:?}, statuses are written anyway; without word from: {names}");
         }
         if !missing.is_empty() || !problems.is_empty() {
             self.ask_at = Some(Instant::now() + ASK_AGAIN);

@@ -92,7 +92,7 @@ impl Events {
         self.tell();
     }
 
-    /// The end of the telling of one, upon which comes the next.
+    /// Waits for the Event that is being sent, then sends the next.
     pub(super) async fn told(&mut self) {
         match self.telling.join_next().await {
             Some(Ok(())) => self.tell(),
@@ -109,7 +109,8 @@ impl Events {
         let recorder = self.recorder.clone();
         self.telling.spawn(async move {
             if let Err(error) = recorder.publish(&event, &reference).await {
-                log::warn!("an Event is not told: {}", super::answer(&error));
+                let object = reference.name.as_deref().unwrap_or_default();
+                log::warn!("cannot send an Event for {object}: {}", super::answer(&error));
             }
         });
     }

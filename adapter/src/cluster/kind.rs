@@ -97,7 +97,7 @@ impl Kind {
         )
     }
 
-    /// That of an object, by the name that objects have for it.
+    /// The kind with this name.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }

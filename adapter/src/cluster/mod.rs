@@ -100,7 +100,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             act = adapter.next() => adapter.act(act),
             _ = reminder.tick() => adapter.remind(),
             ended = watches.join_next() => bail!("a watch has ended: {ended:?}"),
-            ended = candidate.join_next() => bail!("nobody stands for the Lease any more: {ended:?}"),
+            ended = candidate.join_next() => bail!("the election by Lease has ended: {ended:?}"),
             error = &mut admin => return Err(error).context("the admin address has stopped answering"),
         }
         adapter.write_statuses();

@@ -89,8 +89,8 @@ fn update<T: kube::Resource<DynamicType = ()> + Serialize>(wanted: &T, present: 
     Some(Action::Update(wanted))
 }
 
-/// With a mark of all its contents. What was set once and is no longer wanted cannot be seen in an
-/// object, in which others may have set it: that something has changed, the mark tells.
+/// Adds a hash of the contents as an annotation. A field that we no longer set cannot be told from one
+/// that others have set; the hash tells that something has changed.
 fn marked<T: Serialize>(wanted: &T) -> Value {
     let mut wanted = value(wanted);
     let mark = format!("{:016x}", fnv1a(wanted.to_string().as_bytes()));
@@ -147,8 +147,8 @@ impl Own {
         Self { client, attempts: BTreeMap::new(), running: JoinSet::new() }
     }
 
-    /// Begins what is to be done and is not under way. What has been done and is still to be done has
-    /// failed, or was undone, or has yet to be seen: it is done again after a while.
+    /// Starts every change that is due. One that is still wanted after an attempt has failed, was
+    /// undone, or is not visible yet; it is tried again later.
     pub(super) fn act(&mut self, wanted: &Objects, snapshot: &Snapshot, now: Instant) {
         let changes = changes(wanted, snapshot);
         let objects: BTreeSet<&ObjectRef> = changes.iter().map(|change| &change.object).collect();

@@ -9,8 +9,8 @@ use super::raw::Found;
 use crate::api::{ObjectKey, ObjectRef};
 use crate::snapshot::Snapshot;
 
-/// Objects are replaced one by one and never all at once: a list that comes again after a lost watch
-/// takes away, at its end, what it did not have.
+/// Objects are replaced one by one. A list that comes again after a lost watch removes, at its end,
+/// what it did not contain.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     snapshot: Snapshot,
@@ -119,7 +119,7 @@ impl Store {
             }
             Err(message) => {
                 if self.unusable.insert(reference.clone(), message.clone()).as_ref() != Some(&message) {
-                    log::warn!("{reference}: {message}; until that is mended, what it said before counts, if anything");
+                    log::warn!("{reference}: {message}; its last readable version, if any, stays in force");
                 }
             }
         }

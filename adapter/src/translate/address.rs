@@ -28,7 +28,7 @@ pub enum Addresses {
     },
 }
 
-/// Of the Services that are made for Gateways.
+/// The type of the Services that are made for Gateways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServiceType {
     /// Addresses are those that a load balancer gives.
@@ -36,7 +36,7 @@ pub enum ServiceType {
     LoadBalancer,
     /// Addresses are those that only the cluster knows.
     ClusterIp,
-    /// As ClusterIP, and by a port of its own on each machine.
+    /// As ClusterIP, and by a port of its own on each node.
     NodePort,
 }
 
@@ -69,7 +69,7 @@ impl FromStr for ServiceType {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no type that Services for Gateways may have: {}", ServiceType::ALL.map(ServiceType::as_str).join(", "))]
+#[error("{text:?} is not a Service type for Gateways; use one of {}", ServiceType::ALL.map(ServiceType::as_str).join(", "))]
 pub struct UnknownServiceType {
     text: String,
 }

@@ -1,3 +1,5 @@
+//! Which Gateways are ours, what of them is served, and their statuses.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;

@@ -26,8 +26,8 @@ pub(super) fn permit(snapshot: &Snapshot, referrer: Referrer<'_>, target: &Objec
 }
 
 fn is_granted(snapshot: &Snapshot, referrer: Referrer<'_>, target: &ObjectRef) -> bool {
-    let grants = snapshot.grants.iter().filter(|(key, _)| key.namespace == target.key.namespace);
-    grants.into_iter().any(|(_, grant)| {
+    let mut grants = snapshot.grants.iter().filter(|(key, _)| key.namespace == target.key.namespace);
+    grants.any(|(_, grant)| {
         let is_from = grant
             .spec
             .from

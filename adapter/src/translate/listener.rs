@@ -1,3 +1,5 @@
+//! What is wrong with a listener, by itself and beside its neighbours.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -40,7 +42,7 @@ impl fmt::Display for Holder<'_> {
 pub(super) struct Listener<'a> {
     pub(super) holder: Holder<'a>,
     pub(super) spec: &'a GatewayListeners,
-    /// That of its document.
+    /// The name of its document.
     pub(super) name: Name,
     pub(super) hostname: Option<Hostname>,
     /// The port that the gateway listens on, where it is not the listener's own.
@@ -194,7 +196,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Better absent: "this is a negative polarity condition and MUST NOT be set when it is False".
+    /// Negative polarity, absent when false: "this is a negative polarity condition and MUST NOT be set when it is False".
     fn overlapping(&self, generation: Option<i64>) -> Option<Condition> {
         Some(Condition {
             kind: "OverlappingTLSConfig",
@@ -205,7 +207,7 @@ impl<'a> Listener<'a> {
         })
     }
 
-    /// Better false.
+    /// Negative polarity, but always set.
     fn conflicted(&self, generation: Option<i64>) -> Condition {
         let (status, reason, message) = match &self.conflict {
             Some(fault) => (Truth::True, fault.reason, fault.message.clone()),

@@ -12,7 +12,6 @@ const MAX_DIGITS: usize = 5;
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Duration {
-    /// Whole milliseconds; what is finer is cut off.
     pub fn from_millis(millis: u32) -> Self {
         Self(StdDuration::from_millis(millis.into()))
     }

@@ -18,15 +18,6 @@ impl Fraction {
         Ok(Self { numerator, denominator })
     }
 
-    pub fn numerator(self) -> u32 {
-        self.numerator
-    }
-
-    /// Never 0.
-    pub fn denominator(self) -> u32 {
-        self.denominator
-    }
-
     pub fn is_all(&self) -> bool {
         self.numerator == self.denominator
     }

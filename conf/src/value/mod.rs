@@ -6,6 +6,7 @@ mod hostname;
 mod name;
 mod origin;
 mod pattern;
+pub(crate) mod socket;
 
 pub use duration::Duration;
 pub use fraction::Fraction;

@@ -133,7 +133,10 @@ async fn an_address_that_is_taken_is_reported_and_bound_once_it_is_free() {
     let address = taken.local_addr().unwrap();
     let fixture = Fixture::new(&format!("listener: {{name: web, address: '{address}'}}\n"));
     let gateway = fixture.start().await;
-    let reason = format!("cannot listen on {address}: another socket has port {}", address.port());
+    let reason = format!(
+        "cannot listen on {address}: another socket has port {}; stop that program or choose another port",
+        address.port()
+    );
     assert_eq!(fixture.problems(&gateway.report()), [format!("listener.yaml:1:1: listener web: {reason}")]);
 
     drop(taken);

@@ -1,5 +1,5 @@
-//! What filters do to requests and answers. This module knows the types of `http` only; the order
-//! of things, and everything that speaks to the network, is the proxy's.
+//! What filters do to requests and answers. This module knows `conf` and the types of `http` only; the
+//! order of things, and everything that speaks to the network, is the proxy's.
 
 mod cors;
 mod headers;

@@ -179,7 +179,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listeners<A> {
 fn explain(address: SocketAddr, error: &io::Error) -> String {
     let port = address.port();
     let cause = match error.kind() {
-        io::ErrorKind::AddrInUse => format!("another socket has port {port}"),
+        io::ErrorKind::AddrInUse => format!("another socket has port {port}; stop that program or choose another port"),
         io::ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
         io::ErrorKind::PermissionDenied => format!("port {port} needs CAP_NET_BIND_SERVICE"),
         _ => return format!("cannot listen on {address}: {error}"),

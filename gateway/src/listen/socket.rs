@@ -62,8 +62,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections of the listeners that are configured with an address until `stop`, tells `closed` when the port is free, and ends when the last
-/// connection has.
+/// Accepts connections of the listeners that are configured with an address until `stop`, tells
+/// `closed` when the port is free, and ends when the last connection has.
 pub(super) async fn serve<A>(
     listener: TcpListener,
     configured: SocketAddr,
@@ -112,7 +112,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Socket<A> {
                 let caller = Caller { socket: self.configured, peer, stop: self.stop.clone() };
                 self.open.spawn(connection(stream, caller, self.house.clone(), slot));
             }
-            None => self.warn(format_args!("closed the connection from {peer}: as many as may be open are")),
+            None => self.warn(format_args!("closed the connection from {peer}: --max-connections are open already")),
         }
     }
 

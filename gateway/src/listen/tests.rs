@@ -208,7 +208,10 @@ async fn an_address_that_cannot_be_bound_is_told_and_tried_again() {
     let other = TcpListener::bind(ANYWHERE).await.unwrap();
     let taken = other.local_addr().unwrap();
     fixture.listen(&[taken, ANYWHERE]).await;
-    let told = format!("cannot listen on {taken}: another socket has port {}", taken.port());
+    let told = format!(
+        "cannot listen on {taken}: another socket has port {}; stop that program or choose another port",
+        taken.port()
+    );
     assert_eq!(fixture.listeners.failed().iter().collect::<Vec<_>>(), [(&taken, &told)]);
     check_served(fixture.local(ANYWHERE)).await;
 

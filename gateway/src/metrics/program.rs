@@ -82,7 +82,7 @@ impl Program {
                 registry,
                 IntCounter::new(
                     "doppel_connections_refused_total",
-                    "Connections closed because as many as may be were open.",
+                    "Connections closed at once because --max-connections were open.",
                 ),
             ),
             handshakes: register(registry, IntCounterVec::new(handshakes, &["result"])),

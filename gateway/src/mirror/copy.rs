@@ -1,3 +1,5 @@
+//! One copy on its way: connects, sends, reads the answer, and counts what came of it.
+
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};

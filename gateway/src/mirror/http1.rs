@@ -19,7 +19,7 @@ use crate::tls::Bond;
 /// An HTTP/1.1 connection while it carries a copy. Dropping it closes it.
 pub(super) struct Connection {
     stream: Stream,
-    /// What it is found by in the pool.
+    /// Its key in the pool.
     key: u64,
     is_reused: bool,
     chunked: bool,

@@ -1,3 +1,5 @@
+//! Back-off for endpoints that cannot be connected to.
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};

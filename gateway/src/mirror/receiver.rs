@@ -1,3 +1,5 @@
+//! What all copies to one mirror share, and what all mirrors share.
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::SocketAddr;
@@ -166,10 +168,7 @@ impl Receiver {
     pub(super) fn trouble(&self, endpoint: SocketAddr, outcome: Outcome) {
         if let Some(more) = self.warnings.due(self.shared.limits.warn.as_millis() as u64) {
             let (what, why) = outcome.labels();
-            warn!(
-                "mirror {}: a copy to {endpoint} was {what}: {why}; {more} more had trouble since the last warning",
-                self.name
-            );
+            warn!("mirror {}: copy to {endpoint} {what} ({why}); {more} more since the last warning", self.name);
         }
     }
 

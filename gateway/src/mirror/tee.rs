@@ -1,3 +1,5 @@
+//! Hands a request's body to the queues of its copies, on the request's own task, and never waits.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -137,7 +137,7 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         let copies = self.tee.started();
-        // Without a word the request was dropped: its time was over, or its client gone.
+        // No end was noted, so the request was dropped: its time was over, or its client gone.
         let dropped = if self.exchange.has_expired() { Abort::Timeout } else { Abort::Client };
         self.tee.abort(self.end.unwrap_or(dropped));
         let duration = self.started.elapsed();

@@ -199,7 +199,8 @@ fn is_document_file(path: &Path) -> bool {
 
 fn duplicate(path: &Arc<Path>, placed: &Placed, first: &Live) -> Problem {
     let Location { line, .. } = first.placed.location;
-    let message = format!("is also in {}:{line}, and that one is used", first.file.display());
+    let message =
+        format!("is also in {}:{line}, and that one is used; rename or remove one of them", first.file.display());
     let location = Some(placed.location);
     Problem { file: path.clone(), problem: conf::Problem { location, document: Some(placed.key.clone()), message } }
 }

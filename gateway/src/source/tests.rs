@@ -199,14 +199,17 @@ fn the_first_of_two_documents_with_one_name_is_used() {
     let mut fixture = Fixture::new();
     fixture.write("2.yaml", backend("b", 1) + "---\n" + &backend("a", 2) + "---\n" + &backend("a", 3));
     fixture.read();
-    assert_eq!(fixture.problems(), ["2.yaml:5:1: backend a: is also in 2.yaml:3, and that one is used"]);
+    assert_eq!(
+        fixture.problems(),
+        ["2.yaml:5:1: backend a: is also in 2.yaml:3, and that one is used; rename or remove one of them"]
+    );
     fixture.write("1.yaml", backend("a", 1));
     assert_eq!(fixture.read(), "a");
     assert_eq!(
         fixture.problems(),
         [
-            "2.yaml:3:1: backend a: is also in 1.yaml:1, and that one is used",
-            "2.yaml:5:1: backend a: is also in 1.yaml:1, and that one is used"
+            "2.yaml:3:1: backend a: is also in 1.yaml:1, and that one is used; rename or remove one of them",
+            "2.yaml:5:1: backend a: is also in 1.yaml:1, and that one is used; rename or remove one of them"
         ]
     );
     fs::remove_file(fixture.path("1.yaml")).unwrap();

@@ -1,3 +1,5 @@
+//! The choice among weighted backends, exact and without random numbers.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

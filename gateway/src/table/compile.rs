@@ -1,3 +1,6 @@
+//! From documents to a [`Table`]: remembers what the last one was made of, and makes anew only what a
+//! changed document touches.
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -224,7 +227,7 @@ impl Compiler {
         }
     }
 
-    /// Of those of its certificates, and of its clients' authorities, that are there.
+    /// From those of the listener's certificates, and of its clients' authorities, that exist.
     fn terms(&mut self, listener: &Listener) -> Option<Terms> {
         let Tls { certificates, clients } = listener.tls.as_ref()?;
         let before = self.checks.remove(&listener.name);
@@ -288,7 +291,7 @@ impl Compiler {
         }
     }
 
-    /// Of a listener that serves.
+    /// The entrance of a listener, if it is the one that serves.
     fn entrance(&mut self, listener: &Name) -> Option<&mut Entrance> {
         let (address, scheme, hostname) = claim(self.listeners.get(listener)?);
         let entrances = self.table.sockets.get_mut(&address)?.of_mut(scheme);
@@ -305,7 +308,7 @@ impl Compiler {
             problems.extend(names.map(|name| Problem {
                 location: None,
                 document: Some(Key { kind: Kind::Listener, name: name.clone() }),
-                message: format!("address: {address} for {host} is served by listener {winner} already"),
+                message: format!("address: {address} for {host} is served by listener {winner} already; give this one another hostname or address"),
             }));
         }
         problems
@@ -427,7 +430,7 @@ route: {name: of-b, listeners: [b], rules: [{}]}
             compiler.apply(changes("listener: {name: a, address: '127.0.0.1:80', hostname: a.com}"));
         assert_eq!(answering(&table), "of-a");
         let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
-        let expected = "listener b: address: 127.0.0.1:80 for hostname a.com is served by listener a already";
+        let expected = "listener b: address: 127.0.0.1:80 for hostname a.com is served by listener a already; give this one another hostname or address";
         assert_eq!(problems, [expected]);
         let (_, problems) = compiler.apply([]);
         assert_eq!(problems.len(), 1, "it is told as long as it is so");

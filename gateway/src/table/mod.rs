@@ -1,7 +1,8 @@
 //! The table that requests are answered from: which listener, which rule, which backend.
 //!
 //! A [`Table`] is immutable and swapped whole. A [`Compiler`] makes each from the one before and the
-//! documents that changed. This module knows `conf` and the types of `http`; it does no IO.
+//! documents that changed. This module knows `conf`, the types of `http`, and the handles
+//! of mirrors, metrics and certificates that it is given; it does no IO.
 //!
 //! A request goes the way of the Gateway API, at each step to the most specific first: of the
 //! socket's listeners the one for its host, and only that one's routes; of their hostnames each
