@@ -149,6 +149,12 @@ impl Dialer {
         (Client::over(Wire::new(stream)), agreed)
     }
 
+    /// Like [`Dialer::connect`], where it may not come to a connection.
+    pub async fn try_connect(&self, address: SocketAddr, name: &str) -> io::Result<(Client, Agreed)> {
+        let (stream, agreed) = self.handshake(address, name).await?;
+        Ok((Client::over(Wire::new(stream)), agreed))
+    }
+
     /// A connection for HTTP/2.
     pub async fn connect_h2(&self, address: SocketAddr, name: &str) -> (H2Client, Agreed) {
         let (stream, agreed) = self.handshake(address, name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
