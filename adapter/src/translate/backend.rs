@@ -66,6 +66,7 @@ impl<'a> Backends<'a> {
         let port_name = port.name.as_deref().unwrap_or_default();
         self.reached.insert((key.clone(), port_name.to_owned()));
         let tls = match self.policies.demanded(&key, port_name) {
+            Ok(None) if is_for_tls(port) => return Err(lacks_policy(&key, port)),
             Ok(tls) => tls.cloned(),
             // The reference itself is good.
             Err(fault) => return Ok(Target::Invalid(fault.message)),
@@ -150,14 +151,29 @@ fn declared_protocol(key: &ObjectKey, port: &ServicePort) -> Result<Option<Proto
         Some("http" | "kubernetes.io/ws") => Ok(Some(Protocol::Http)),
         // The second is no name of Kubernetes, but what most give to ports for gRPC.
         Some("kubernetes.io/h2c" | "grpc") => Ok(Some(Protocol::H2c)),
+        // What is spoken within TLS is left open.
+        Some(_) if is_for_tls(port) => Ok(None),
         Some(other) => Err(Fault::new(
             UNSUPPORTED_PROTOCOL,
             format!(
-                "port {} of Service {key} has appProtocol {other}, which this controller does not speak; use http, kubernetes.io/h2c or kubernetes.io/ws",
+                "port {} of Service {key} has appProtocol {other}, which this controller does not speak; use http, https, kubernetes.io/h2c, kubernetes.io/ws or kubernetes.io/wss",
                 port.port
             ),
         )),
     }
+}
+
+fn is_for_tls(port: &ServicePort) -> bool {
+    port.app_protocol.as_deref().is_some_and(|text| text.eq_ignore_ascii_case("https") || text == "kubernetes.io/wss")
+}
+
+fn lacks_policy(key: &ObjectKey, port: &ServicePort) -> Fault {
+    let message = format!(
+        "port {} of Service {key} has appProtocol {}, and nothing says what its endpoints must prove; a BackendTLSPolicy would",
+        port.port,
+        port.app_protocol.as_deref().unwrap_or_default()
+    );
+    Fault::new(UNSUPPORTED_PROTOCOL, message)
 }
 
 fn carries_no_calls(key: &ObjectKey, port: &ServicePort) -> Fault {
