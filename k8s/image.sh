@@ -33,7 +33,7 @@ for program in doppel-gateway doppel-adapter doppel-echo; do
     strip --strip-debug -o "$stripped/$program" "$built/$program"
 done
 
-archive=$("$tool" image --user 65532:65532 "doppel:$tag" /doppel-gateway "$stripped/doppel-gateway" "$stripped/doppel-adapter")
+archive=$("$tool" image --ca --user 65532:65532 "doppel:$tag" /doppel-gateway "$stripped/doppel-gateway" "$stripped/doppel-adapter")
 python3 k8s/mark.py "$archive" /doppel-gateway
 echo "$archive"
 "$tool" image --user 65532:65532 "doppel-tests:$tag" /doppel-echo "$stripped/doppel-echo" "$(command -v pkill)=/usr/bin/pkill"
