@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use doppel_tests::{
+    Authority, Case, Echo, Guard, Identity, MIRRORED, Manifests, Peer, Reply, Setup, Step, World, eventually,
+};
 use gateway::app::Settings;
-
-use doppel_tests::{Authority, Case, Echo, Guard, Identity, MIRRORED, Peer, Reply, Setup, Step, World, eventually};
 
 /// A backend that wants to be `shop.test`, by the word of the authority `known`.
 const SHOP: &str = "serverName: shop.test, authorities: [known]";
@@ -117,12 +118,16 @@ async fn connections_are_used_again_and_sessions_resumed_as_long_as_the_terms_ar
     let guard = Guard::new(&known.identity(&["shop.test", "shop.example"]));
     let kept = Echo::guarded(&guard, |_, _| Step::echo()).await;
     let closed = Echo::guarded(&guard, |_, _| closing()).await;
-    let setup = |tls: &str, also: &str| {
+    let backend = |name: &str, echo: &Echo, tls: &str, times: usize| {
+        let endpoints = vec![format!("'{}'", echo.address()); times].join(", ");
+        format!("backend: {{name: {name}, endpoints: [{endpoints}], tls: {{{tls}}}}}")
+    };
+    let setup = |tls: &str, times: usize| {
         Setup::new()
             .document(&known.document("known"))
             .document(&other.document("other"))
-            .guarded_backend("kept", &kept, tls)
-            .guarded_backend("closed", &closed, tls)
+            .document(&backend("kept", &kept, tls, times))
+            .document(&backend("closed", &closed, tls, times))
             .rules(
                 "
                 - matches: [{path: {exact: /kept}}]
@@ -130,9 +135,8 @@ async fn connections_are_used_again_and_sessions_resumed_as_long_as_the_terms_ar
                 - backends: [{backend: closed}]
                 ",
             )
-            .document(also)
     };
-    let mut world = setup(SHOP, "").start().await;
+    let mut world = setup(SHOP, 1).start().await;
     let ask = async |world: &World| {
         let mut client = world.client().await;
         for path in ["/kept", "/", "/kept", "/"] {
@@ -143,8 +147,8 @@ async fn connections_are_used_again_and_sessions_resumed_as_long_as_the_terms_ar
     ask(&world).await;
     assert_eq!((resumed(&kept), resumed(&closed)), (vec![false], vec![false, true]));
 
-    // What is not about the terms changes nothing: a neighbour comes.
-    world.reload(&setup(SHOP, "backend: {name: neighbour, endpoints: []}")).await;
+    // Endpoints that come and go are not among the terms.
+    world.reload(&setup(SHOP, 2)).await;
     ask(&world).await;
     assert_eq!((resumed(&kept), resumed(&closed)), (vec![false], vec![false, true, true, true]));
 
@@ -153,7 +157,7 @@ async fn connections_are_used_again_and_sessions_resumed_as_long_as_the_terms_ar
         "serverName: shop.test, authorities: [known], subjectAltNames: [{hostname: shop.example}]",
     ] {
         let (before, of_closed) = (resumed(&kept).len(), resumed(&closed).len());
-        world.reload(&setup(tls, "")).await;
+        world.reload(&setup(tls, 1)).await;
         ask(&world).await;
         assert_eq!(resumed(&kept)[before..], [false], "{tls}");
         assert_eq!(resumed(&closed)[of_closed..], [false, true], "{tls}");
@@ -324,4 +328,87 @@ async fn mirrors_with_tls_that_misbehave_change_nothing() {
     let case = Case::new().mirror(Peer::http1(|_, _| vec![Step::Stall]).guarded());
     let case = case.mirror(Peer::http1(|_, _| vec![Step::ReadAll, Step::Reset]).guarded());
     case.mirror(Peer::http2(|_, _| vec![Step::Reset]).guarded()).check().await;
+}
+
+/// From the objects to the handshake: a policy for the primary and one for the mirror, and a Gateway
+/// with a certificate of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_and_the_certificate_of_a_gateway_count_for_primaries_and_mirrors() {
+    let (known, other, clients) = (Authority::new(), Authority::new(), Authority::new());
+    let gateway = clients.identity(&["gateway.test"]);
+    let primary = Echo::guarded(&Guard::asking(&known.identity(&["shop.test"]), &clients), |_, _| Step::echo()).await;
+    let guard = Guard::asking(&known.identity(&["spiffe://shop"]), &clients);
+    let mirror = Echo::guarded_h2(&guard, |_, _| Step::echo()).await;
+    let manifests = |bundle: &Authority| {
+        let manifests = Manifests::default().apply(&gateway.secret("gateway")).apply(&bundle.config_map("ca"));
+        let manifests = manifests.apply(
+            "
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: GatewayClass
+            metadata: {name: doppel}
+            spec: {controllerName: doppel.dev/gateway-controller}
+            ---
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: Gateway
+            metadata: {name: gateway}
+            spec:
+              gatewayClassName: doppel
+              tls: {backend: {clientCertificateRef: {name: gateway}}}
+              listeners: [{name: http, port: 80, protocol: HTTP}]
+            ---
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: HTTPRoute
+            metadata: {name: route}
+            spec:
+              parentRefs: [{name: gateway}]
+              rules:
+              - filters: [{type: RequestMirror, requestMirror: {backendRef: {name: mirror, port: 443}}}]
+                backendRefs: [{name: primary, port: 443}]
+            ---
+            apiVersion: v1
+            kind: Service
+            metadata: {name: primary}
+            spec: {ports: [{port: 443, appProtocol: https}]}
+            ---
+            apiVersion: v1
+            kind: Service
+            metadata: {name: mirror}
+            spec: {ports: [{port: 443, appProtocol: kubernetes.io/h2c}]}
+            ---
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: BackendTLSPolicy
+            metadata: {name: primary}
+            spec:
+              targetRefs: [{group: '', kind: Service, name: primary}]
+              validation: {hostname: shop.test, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}
+            ---
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: BackendTLSPolicy
+            metadata: {name: mirror}
+            spec:
+              targetRefs: [{group: '', kind: Service, name: mirror}]
+              validation:
+                hostname: asked.test
+                subjectAltNames: [{type: URI, uri: 'spiffe://shop'}]
+                caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]
+            ",
+        );
+        manifests.pod("default/primary", &primary).pod("default/mirror", &mirror).setup()
+    };
+    let mut world = manifests(&known).start().await;
+    assert_eq!(world.client().await.post("/", "body").await.text(), "body");
+    assert_eq!(world.mirror_account(1).await.completed, 1);
+    for (echo, asked_for) in [(&primary, "shop.test"), (&mirror, "asked.test")] {
+        let [shaken] = &echo.handshakes()[..] else { panic!("{:?}", echo.handshakes()) };
+        assert!(shaken.is_from(&gateway) && shaken.name.as_deref() == Some(asked_for), "{shaken:?}");
+    }
+
+    // The bundle is another one now.
+    world.reload(&manifests(&other)).await;
+    assert_eq!(status(&world).await, 502);
+    assert_eq!(world.mirror_account(2).await.failed, 1);
+    assert_eq!((primary.count(), mirror.count()), (1, 1));
+    world.reload(&manifests(&known)).await;
+    assert_eq!(status(&world).await, 200);
+    assert_eq!(world.mirror_account(3).await.completed, 2);
 }
