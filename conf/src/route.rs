@@ -112,7 +112,8 @@ impl Timeouts {
 
 /// When a request is sent again: after a connection error, and after an answer with one of the
 /// codes. Never once a byte of an answer went to the client, and never when the request's body is
-/// longer than 64 KiB, of which the gateway keeps no more.
+/// longer than 64 KiB, of which the gateway keeps no more, or its backend has had its share of retries:
+/// as many as a fifth of its requests within ten seconds, and a hundred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Retry {
@@ -121,7 +122,8 @@ pub struct Retry {
     /// 400 to 599.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "codes")]
     pub codes: Vec<StatusCode>,
-    /// How long to wait before the first; doubled each time, up to 10 s or this if it is longer.
+    /// How long to wait before the first; doubled each time, up to 10 s or this if it is longer, and up
+    /// to a quarter more, at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Duration>,
 }

@@ -20,6 +20,7 @@ pub struct Metrics {
     pub registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
+    retries: IntCounterVec,
 }
 
 /// The counters of one route's requests.
@@ -27,6 +28,13 @@ pub struct Metrics {
 pub struct Requests {
     by_class: [IntCounter; CLASSES.len()],
     durations: Histogram,
+}
+
+/// The counters of the retries of one route.
+#[derive(Debug)]
+pub struct Retries {
+    sent: IntCounter,
+    refused: IntCounter,
 }
 
 /// The label `class`: the first digit of the status, or `none` where no answer began.
@@ -53,14 +61,22 @@ impl Metrics {
             .buckets(BUCKETS.to_vec()),
             &["route"],
         );
+        let retries = IntCounterVec::new(
+            Opts::new(
+                "doppel_retries_total",
+                "Failed attempts that a rule wants to be followed by another, by route: sent, or refused by the backend's budget.",
+            ),
+            &["route", "outcome"],
+        );
         let requests = requests.expect("the name and labels are constants");
         let durations = durations.expect("the name and labels are constants");
-        for collector in
-            [Box::new(requests.clone()) as Box<dyn prometheus::core::Collector>, Box::new(durations.clone())]
-        {
+        let retries = retries.expect("the name and labels are constants");
+        let collectors: [Box<dyn prometheus::core::Collector>; 3] =
+            [Box::new(requests.clone()), Box::new(durations.clone()), Box::new(retries.clone())];
+        for collector in collectors {
             registry.register(collector).expect("each name is registered once");
         }
-        Self { registry, requests, durations }
+        Self { registry, requests, durations, retries }
     }
 
     /// The counters of a route; of requests that no route matched, with the empty name.
@@ -69,6 +85,12 @@ impl Metrics {
             by_class: CLASSES.map(|class| self.requests.with_label_values(&[route, class])),
             durations: self.durations.with_label_values(&[route]),
         }
+    }
+
+    /// Those of a route that has a rule for retries.
+    pub fn retries(&self, route: &str) -> Retries {
+        let counter = |outcome| self.retries.with_label_values(&[route, outcome]);
+        Retries { sent: counter("sent"), refused: counter("refused") }
     }
 }
 
@@ -84,6 +106,13 @@ impl Requests {
         let class = status.map_or(0, |status| usize::from(status.as_u16() / 100));
         self.by_class[class.min(CLASSES.len() - 1)].inc();
         self.durations.observe(duration.as_secs_f64());
+    }
+}
+
+impl Retries {
+    /// Counts one that was wanted and possible.
+    pub fn record(&self, is_sent: bool) {
+        if is_sent { &self.sent } else { &self.refused }.inc();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::contract::{GUARDED, Station};
-use crate::{Echo, World};
+use crate::{Echo, Step, World};
 
 /// Configuration documents in the making.
 #[derive(Clone, Debug)]
@@ -35,6 +35,23 @@ impl Setup {
     /// A backend of one endpoint that speaks HTTP/1.1.
     pub fn backend(self, name: &str, echo: &Echo) -> Self {
         self.endpoints(name, &[echo.address()])
+    }
+
+    /// Every request goes to a backend that gives its body back, and speaks HTTP/2 or HTTP/1.1.
+    pub async fn echoing(h2c: bool, fields: &str) -> (Self, Echo) {
+        let (primary, setup) = match h2c {
+            true => {
+                let primary = Echo::h2c(|_, _| Step::echo()).await;
+                let setup = Self::new().h2c_backend("primary", &primary);
+                (primary, setup)
+            }
+            false => {
+                let primary = Echo::start().await;
+                let setup = Self::new().backend("primary", &primary);
+                (primary, setup)
+            }
+        };
+        (setup.rule(fields), primary)
     }
 
     /// A backend of one endpoint that speaks HTTP/2.

@@ -345,16 +345,8 @@ async fn trailers_of_http2_answers_arrive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_trailers_arrives_whole() {
     for h2c in [false, true] {
-        let (primary, setup) = if h2c {
-            let primary = Echo::h2c(|_, _| Step::echo()).await;
-            let setup = Setup::new().h2c_backend("primary", &primary);
-            (primary, setup)
-        } else {
-            let primary = Echo::start().await;
-            let setup = Setup::new().backend("primary", &primary);
-            (primary, setup)
-        };
-        let world = setup.rule("").start().await;
+        let (setup, primary) = Setup::echoing(h2c, "").await;
+        let world = setup.start().await;
         let mut client = world.h2_client().await;
         let mut upload = client.start(H2Client::request("POST", "/"), false).await;
         upload.send("abc").await;

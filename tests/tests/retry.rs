@@ -1,6 +1,9 @@
 //! When a request is sent again, and when never.
 
+use std::time::Instant;
+
 use doppel_tests::{Echo, H2Client, Head, Pattern, Reply, Script, Setup, Step, World, refusing};
+use tokio::task::JoinSet;
 
 const TWICE: &str = "retry: {attempts: 2, codes: [500, 503]}";
 
@@ -96,11 +99,41 @@ async fn a_refused_connection_without_a_rule_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reset_before_an_answer_is_retried() {
-    let script = |number: usize, _: &Head| if number == 0 { vec![Step::ReadAll, Step::Reset] } else { Step::echo() };
-    let (world, primary) = world("retry: {attempts: 1}", script).await;
-    assert_eq!(world.client().await.get("/").await.status, 200);
-    assert_eq!(primary.count(), 2);
+async fn a_reset_before_an_answer_is_retried_as_often_as_the_rule_says() {
+    for (resets, status, attempts) in [(1, 200, 2), (3, 200, 4), (4, 503, 4)] {
+        let script = move |number: usize, _: &Head| match number < resets {
+            true => vec![Step::ReadAll, Step::Reset],
+            false => Step::echo(),
+        };
+        let (world, primary) = world("retry: {attempts: 3}", script).await;
+        assert_eq!(world.client().await.get("/").await.status, status, "{resets} resets");
+        assert_eq!(primary.count(), attempts, "{resets} resets");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_is_down_gets_few_retries_beyond_its_requests() {
+    const REQUESTS: usize = 400;
+    let (world, primary) = world("retry: {attempts: 15, codes: [503]}", |_, _| Step::status(503)).await;
+    let began = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let mut client = world.client().await;
+        clients.spawn(async move {
+            for _ in 0..REQUESTS / 8 {
+                assert_eq!(client.get("/").await.status, 503);
+            }
+        });
+    }
+    clients.join_all().await;
+    // A fifth, ten in each second of the last ten, and a few where threads met.
+    let windows = began.elapsed().as_secs() as usize / 10 + 1;
+    let (attempts, most) = (primary.count(), REQUESTS + REQUESTS / 5 + 100 * windows + 20);
+    assert!(attempts > REQUESTS + 100 && attempts <= most, "{attempts} attempts, at most {most}");
+    let counted = world.scrape().await;
+    let count = |outcome| counted.sum("doppel_retries_total", &[("route", "route"), ("outcome", outcome)]) as usize;
+    assert_eq!(count("sent"), attempts - REQUESTS);
+    assert!(count("refused") > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

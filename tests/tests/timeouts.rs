@@ -71,16 +71,8 @@ const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_upload_counts_as_time_of_the_request() {
     for h2c in [false, true] {
-        let (primary, setup) = if h2c {
-            let primary = Echo::h2c(|_, _| Step::echo()).await;
-            let setup = Setup::new().h2c_backend("primary", &primary);
-            (primary, setup)
-        } else {
-            let primary = Echo::start().await;
-            let setup = Setup::new().backend("primary", &primary);
-            (primary, setup)
-        };
-        let world = setup.rule("timeouts: {request: 300ms}").start().await;
+        let (setup, primary) = Setup::echoing(h2c, "timeouts: {request: 300ms}").await;
+        let world = setup.start().await;
         let mut client = world.client().await;
         client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nabc").await;
         assert_eq!(client.answer().await.status, 504);
@@ -138,6 +130,35 @@ async fn an_attempt_that_takes_too_long_is_retried_within_the_requests_time() {
     let answer: Answer = world.client().await.post("/", "again").await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "again"));
     assert_eq!(primary.ended(2).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_take_too_long_are_retried_without_a_code() {
+    for (silent, status) in [(2, 200), (3, 504)] {
+        let script = move |number: usize, _: &Head| if number < silent { Step::never_answer() } else { Step::echo() };
+        let fields = "
+            timeouts: {backendRequest: 200ms}
+            retry: {attempts: 2}
+            ";
+        let (world, primary) = world(fields, script).await;
+        assert_eq!(world.client().await.get("/").await.status, status, "{silent} silent attempts");
+        assert_eq!(primary.count(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_would_be_retried_is_none_once_the_requests_time_is_over() {
+    for (script, status) in [
+        (vec![Step::status(500), Step::echo()], 200),
+        (vec![Step::status(500), Step::never_answer(), Step::never_answer(), Step::echo()], 504),
+    ] {
+        let fields = "
+            timeouts: {request: 400ms, backendRequest: 200ms}
+            retry: {attempts: 5, codes: [500]}
+            ";
+        let (world, _primary) = world(fields, move |number, _| script[number].clone()).await;
+        assert_eq!(world.client().await.get("/").await.status, status);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,8 +66,9 @@ impl Answer {
         }
     }
 
-    /// What a request gets that failed, if its client is still there to get it.
-    pub(super) fn to(error: &Error) -> Option<Self> {
+    /// What a request gets that failed in the last of these attempts, if its client is still there to
+    /// get it.
+    pub(super) fn to(error: &Error, attempts: u32) -> Option<Self> {
         use ErrorType::{
             ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout,
         };
@@ -83,6 +84,9 @@ impl Answer {
             (_, ErrorSource::Downstream) => (StatusCode::BAD_REQUEST, "the request is malformed"),
             (ConnectTimedout | ReadTimedout | WriteTimedout, _) => {
                 (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time")
+            }
+            (_, ErrorSource::Upstream) if attempts > 1 => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the backend could not be reached or did not answer, and not again")
             }
             (_, ErrorSource::Upstream) => {
                 (StatusCode::BAD_GATEWAY, "the backend could not be reached or did not answer")
@@ -190,8 +194,9 @@ fn is_grpc(request: &RequestHeader) -> bool {
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// As the gRPC protocol maps the status codes of HTTP, but for 404: the path names a method, and
-/// one that nobody serves is not implemented.
+/// As the gRPC protocol maps the status codes of HTTP, but for two of which the gateway knows more:
+/// 500 is what it answers for a backend that is invalid, of which the Gateway API says "`UNAVAILABLE`
+/// statuses MUST be returned", and after 504 the time is over.
 fn grpc_status(status: StatusCode) -> u16 {
     const UNKNOWN: u16 = 2;
     const DEADLINE_EXCEEDED: u16 = 4;
@@ -201,11 +206,11 @@ fn grpc_status(status: StatusCode) -> u16 {
     const UNAVAILABLE: u16 = 14;
     const UNAUTHENTICATED: u16 = 16;
     match status.as_u16() {
-        400 | 500 => INTERNAL,
+        400 => INTERNAL,
         401 => UNAUTHENTICATED,
         403 => PERMISSION_DENIED,
         404 => UNIMPLEMENTED,
-        429 | 502 | 503 => UNAVAILABLE,
+        429 | 500 | 502 | 503 => UNAVAILABLE,
         408 | 504 => DEADLINE_EXCEEDED,
         _ => UNKNOWN,
     }
@@ -241,9 +246,16 @@ mod tests {
             (Error::new_down(InvalidHTTPHeader), Some(400)),
             (Error::new_in(ErrorType::InternalError), Some(500)),
         ] {
-            let status = Answer::to(&error).map(|answer| answer.status.as_u16());
+            let status = Answer::to(&error, 1).map(|answer| answer.status.as_u16());
             assert_eq!(status, expected, "{error}");
         }
+    }
+
+    #[test]
+    fn a_backend_that_failed_again_and_again_is_unavailable() {
+        let status = |error: ErrorType, attempts| Answer::to(&Error::new_up(error), attempts).unwrap().status.as_u16();
+        assert_eq!([1, 2].map(|attempts| status(ErrorType::ConnectRefused, attempts)), [502, 503]);
+        assert_eq!([1, 2].map(|attempts| status(ErrorType::ReadTimedout, attempts)), [504, 504]);
     }
 
     #[test]

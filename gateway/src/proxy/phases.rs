@@ -19,7 +19,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::answer::Answer;
 use super::context::{Context, Recorder};
-use super::course;
+use super::course::{self, Course};
 use super::exchange::Exchange;
 use super::retry::{self, Failure};
 use super::{Settings, copies, headers, tunnel, upstream};
@@ -47,13 +47,22 @@ impl Phases {
 
     /// Whether a failed attempt is followed by another.
     fn retries(&self, session: &Session, context: &Context, failure: Failure) -> bool {
-        let wanted =
-            context.rule.as_ref().is_some_and(|rule| retry::is_wanted(rule.retry.as_ref(), context.attempts, failure));
-        wanted
-            && session.response_written().is_none()
+        let Some(Course { rule, backend, .. }) = &context.course else { return false };
+        let Some(retry) = rule.retry.as_ref().filter(|retry| retry::is_wanted(&retry.terms, context.attempts, failure))
+        else {
+            return false;
+        };
+        let now = Instant::now();
+        let is_possible = session.response_written().is_none()
             // Of a longer body the beginning is gone.
             && !session.as_ref().retry_buffer_truncated()
-            && context.request_deadline().is_none_or(|deadline| Instant::now() < deadline)
+            && context.request_deadline().is_none_or(|deadline| now < deadline);
+        if !is_possible {
+            return false;
+        }
+        let is_sent = backend.retries.retry(now);
+        retry.counters.record(is_sent);
+        is_sent
     }
 }
 
@@ -130,7 +139,8 @@ impl ProxyHttp for Phases {
 
     async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let retry = context.rule.as_ref().and_then(|rule| rule.retry.as_ref());
-        if let Some(wait) = retry::backoff(retry, context.attempts) {
+        if let Some(wait) = retry.and_then(|retry| retry::backoff(&retry.terms, context.attempts)) {
+            let wait = retry::scattered(wait);
             let left = context.request_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
             tokio::time::sleep(left.map_or(wait, |left| left.min(wait))).await;
         }
@@ -141,6 +151,9 @@ impl ProxyHttp for Phases {
         }
         let course = context.course.as_ref().expect("only requests with a course come here");
         let backend = &course.backend;
+        if course.rule.retry.is_some() && context.attempts == 1 {
+            backend.retries.request(Instant::now());
+        }
         let endpoint = backend.next_endpoint().expect("a course leads to a backend with endpoints");
         context.endpoint = Some(endpoint);
         let bond = course.bond(backend.protocol);
@@ -278,7 +291,7 @@ impl ProxyHttp for Phases {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         context.exchange.end_attempt();
         context.note_end(Some(error));
-        let answer = Answer::to(error).filter(|_| session.response_written().is_none());
+        let answer = Answer::to(error, context.attempts).filter(|_| session.response_written().is_none());
         let sharing = context.course.as_ref().and_then(|course| course.sharing.as_ref());
         let answer = answer.map(|answer| answer.shared(sharing));
         if let Some(answer) = &answer {

@@ -1,5 +1,6 @@
 //! Whether a request that failed is sent again.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -13,22 +14,27 @@ pub(super) enum Failure {
 }
 
 /// Only what the rule asks for is sent again, whatever HTTP would permit.
-pub(super) fn is_wanted(retry: Option<&conf::Retry>, attempts: u32, failure: Failure) -> bool {
-    retry.is_some_and(|retry| {
-        attempts <= u32::from(retry.attempts)
-            && match failure {
-                Failure::NoAnswer => true,
-                Failure::Status(status) => retry.codes.contains(&status),
-            }
-    })
+pub(super) fn is_wanted(retry: &conf::Retry, attempts: u32, failure: Failure) -> bool {
+    attempts <= u32::from(retry.attempts)
+        && match failure {
+            Failure::NoAnswer => true,
+            Failure::Status(status) => retry.codes.contains(&status),
+        }
 }
 
 /// How long to wait before the attempt that follows `attempts` others: the rule's time, doubled
 /// each time, up to [`MAX_BACKOFF`] or the rule's own time if that is longer.
-pub(super) fn backoff(retry: Option<&conf::Retry>, attempts: u32) -> Option<Duration> {
-    let least = retry?.backoff?.as_std();
+pub(super) fn backoff(retry: &conf::Retry, attempts: u32) -> Option<Duration> {
+    let least = retry.backoff?.as_std();
     let doublings = attempts.checked_sub(1)?.min(MAX_DOUBLINGS);
     Some((least * (1 << doublings)).min(MAX_BACKOFF.max(least)))
+}
+
+/// That time and up to a quarter more, so that what failed together does not come back together.
+pub(super) fn scattered(wait: Duration) -> Duration {
+    // Each state has keys of its own, which nobody can guess.
+    let random = RandomState::new().hash_one(());
+    wait + wait.mul_f64(random as f64 / u64::MAX as f64 / 4.0)
 }
 
 const MAX_DOUBLINGS: u32 = 10;
@@ -47,25 +53,32 @@ mod tests {
     fn only_what_the_rule_asks_for_is_sent_again() {
         let rule = rule();
         let status = |code| Failure::Status(StatusCode::from_u16(code).unwrap());
-        for (retry, attempts, failure, wanted) in [
-            (Some(&rule), 1, Failure::NoAnswer, true),
-            (Some(&rule), 2, Failure::NoAnswer, true),
-            (Some(&rule), 3, Failure::NoAnswer, false),
-            (Some(&rule), 1, status(503), true),
-            (Some(&rule), 1, status(500), false),
-            (None, 1, Failure::NoAnswer, false),
+        for (attempts, failure, wanted) in [
+            (1, Failure::NoAnswer, true),
+            (2, Failure::NoAnswer, true),
+            (3, Failure::NoAnswer, false),
+            (1, status(503), true),
+            (1, status(500), false),
         ] {
-            assert_eq!(is_wanted(retry, attempts, failure), wanted, "{retry:?} {attempts} {failure:?}");
+            assert_eq!(is_wanted(&rule, attempts, failure), wanted, "{attempts} {failure:?}");
         }
     }
 
     #[test]
     fn waits_double_up_to_a_limit() {
         let rule = rule();
-        let waits = [0, 1, 2, 3, 20].map(|attempts| backoff(Some(&rule), attempts).map(|wait| wait.as_millis()));
+        let waits = [0, 1, 2, 3, 20].map(|attempts| backoff(&rule, attempts).map(|wait| wait.as_millis()));
         assert_eq!(waits, [None, Some(100), Some(200), Some(400), Some(10_000)]);
-        let long = conf::Retry { backoff: Some("1m".parse().unwrap()), ..rule };
-        assert_eq!(backoff(Some(&long), 5), Some(Duration::from_secs(60)));
-        assert_eq!(backoff(None, 3), None);
+        let long = conf::Retry { backoff: Some("1m".parse().unwrap()), ..rule.clone() };
+        assert_eq!(backoff(&long, 5), Some(Duration::from_secs(60)));
+        assert_eq!(backoff(&conf::Retry { backoff: None, ..rule }, 3), None);
+    }
+
+    #[test]
+    fn waits_are_scattered_above_what_the_rule_asks_for() {
+        let wait = Duration::from_millis(100);
+        let waits: Vec<_> = (0..100).map(|_| scattered(wait)).collect();
+        assert!(waits.iter().all(|scattered| (wait..=wait * 5 / 4).contains(scattered)), "{waits:?}");
+        assert!(waits.iter().max().unwrap().abs_diff(*waits.iter().min().unwrap()) > wait / 8, "{waits:?}");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use conf::{Name, Protocol};
 
+use super::RetryBudget;
 use super::shared::SharedVec;
 use crate::tls::{Bond, Identity, Trust};
 
@@ -18,6 +19,8 @@ pub struct Backend {
     turns: Turns,
     /// Apart from `turns`: a mirror must not change where primary requests go.
     mirror_turns: Turns,
+    /// One and the same for all versions.
+    pub retries: Arc<RetryBudget>,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,7 @@ impl Backend {
             presence: Presence::Endpoints(endpoints.clone()),
             turns: before.map(|before| before.turns.clone()).unwrap_or_default(),
             mirror_turns: before.map(|before| before.mirror_turns.clone()).unwrap_or_default(),
+            retries: before.map(|before| before.retries.clone()).unwrap_or_default(),
         }
     }
 
@@ -59,6 +63,7 @@ impl Backend {
             presence: Presence::Missing,
             turns: Turns::default(),
             mirror_turns: Turns::default(),
+            retries: Arc::default(),
         }
     }
 

@@ -21,6 +21,7 @@ mod path;
 mod precedence;
 mod query;
 mod request;
+mod retry_budget;
 mod route;
 mod rule;
 mod shared;
@@ -35,7 +36,8 @@ pub use balance::{Backends, Choice, ChoiceTarget};
 pub use compile::Compiler;
 pub use explain::Explanation;
 pub use request::Request;
-pub use rule::{Filters, Mirror, MirrorDestination, Rule, Timeouts};
+pub use retry_budget::RetryBudget;
+pub use rule::{Filters, Mirror, MirrorDestination, Retry, Rule, Timeouts};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

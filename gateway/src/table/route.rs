@@ -5,7 +5,7 @@ use conf::{Filter, Hostname, Listener, Match, Name, Target};
 use super::backend::{List, Places};
 use super::path::Candidate;
 use super::precedence::{Place, Precedence};
-use super::{Backends, Choice, ChoiceTarget, Filters, Mirror, MirrorDestination, Rule, Timeouts};
+use super::{Backends, Choice, ChoiceTarget, Filters, Mirror, MirrorDestination, Retry, Rule, Timeouts};
 use crate::metrics::{Metrics, Requests};
 use crate::mirror::Mirrors;
 
@@ -105,7 +105,7 @@ impl Resolving<'_, '_> {
             filters: self.filters(filters),
             backends: Backends::new(choices, before.map(|before| &before.backends)),
             timeouts: Timeouts::new(timeouts),
-            retry,
+            retry: retry.map(|terms| Retry { terms, counters: self.resolver.metrics.retries(self.route.as_str()) }),
             requests: Arc::clone(&self.requests),
             samples: before.map(|before| before.samples.clone()).unwrap_or_default(),
         };

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conf::{Cors, Fraction, HeaderModifier, Name, Redirect, Retry, Rewrite};
+use conf::{Cors, Fraction, HeaderModifier, Name, Redirect, Rewrite};
 
 use super::BackendId;
 use super::balance::{Backends, SAMPLES, Sequence};
-use crate::metrics::Requests;
+use crate::metrics::{Requests, Retries};
 use crate::mirror::{Account, Receiver};
 
 /// One rule of a route, ready to serve from: what happens to a request that it matches.
@@ -54,6 +54,13 @@ pub enum MirrorDestination {
     Backend(BackendId, Arc<Receiver>),
     /// Why it leads nowhere, for people.
     Invalid(String),
+}
+
+/// When requests are sent again.
+pub struct Retry {
+    pub terms: conf::Retry,
+    /// Those of the route.
+    pub counters: Retries,
 }
 
 /// A limit that is not there is `None`; `0s` of a document is none.
