@@ -9,6 +9,7 @@ mod client;
 mod contract;
 mod echo;
 mod fuzz;
+mod grpc;
 mod mangle;
 mod manifests;
 mod metrics;
@@ -31,6 +32,7 @@ pub use contract::{
 };
 pub use echo::{Echo, H2Habits, MakeScript};
 pub use fuzz::fuzz;
+pub use grpc::message;
 pub use mangle::{mangled, texts};
 pub use manifests::Manifests;
 pub use metrics::{MirrorAccount, Scrape};

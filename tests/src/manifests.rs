@@ -45,46 +45,15 @@ impl Manifests {
     }
 
     pub fn pods(self, service: &str, echoes: &[&Echo]) -> Self {
-        let (namespace, name) = service.split_once('/').expect("a namespace and a name");
         // A slice has one port for all its addresses, so that every pod has a slice of its own.
         (0..).zip(echoes).fold(self.without_pods(service), |manifests, (number, echo)| {
-            manifests.apply(&format!(
-                "
-                apiVersion: discovery.k8s.io/v1
-                kind: EndpointSlice
-                metadata:
-                  name: {name}-{number}
-                  namespace: {namespace}
-                  labels: {{kubernetes.io/service-name: {name}}}
-                addressType: IPv4
-                ports: [{{name: '', protocol: TCP, port: {}}}]
-                endpoints: [{{addresses: [{}], conditions: {{ready: true}}}}]
-                ",
-                echo.address().port(),
-                echo.address().ip()
-            ))
+            manifests.apply(&slice(service, number, Some(echo.address())))
         })
     }
 
     /// That the Service has no pods, whatever it had.
     pub fn without_pods(self, service: &str) -> Self {
-        let (namespace, name) = service.split_once('/').expect("a namespace and a name");
-        let empty = |number: usize| {
-            format!(
-                "
-                apiVersion: discovery.k8s.io/v1
-                kind: EndpointSlice
-                metadata:
-                  name: {name}-{number}
-                  namespace: {namespace}
-                  labels: {{kubernetes.io/service-name: {name}}}
-                addressType: IPv4
-                ports: [{{name: '', protocol: TCP, port: 1}}]
-                endpoints: []
-                "
-            )
-        };
-        (0..MOST_PODS).map(empty).fold(self, |manifests, slice| manifests.apply(&slice))
+        (0..MOST_PODS).fold(self, |manifests, number| manifests.apply(&slice(service, number, None)))
     }
 
     /// The documents that the adapter makes of them. Each port of theirs becomes a free one at a
@@ -103,12 +72,12 @@ impl Manifests {
         Setup { documents: documents.collect() }
     }
 
-    /// The condition of this type of the route's first parent, `namespace/name`.
+    /// The condition of this type of the route's first parent: of `HTTPRoute namespace/name`.
     pub fn route_condition(&self, route: &str, kind: &str) -> Condition {
         let statuses = self.translate().statuses;
-        let is_it = |status: &&Status| status.object.kind == "HTTPRoute" && status.object.key.to_string() == route;
+        let is_it = |status: &&Status| status.object.to_string() == route;
         let status = statuses.iter().find(is_it).unwrap_or_else(|| panic!("{route} has no status"));
-        let Content::Route(content) = &status.content else { unreachable!("the status of an HTTPRoute") };
+        let Content::Route(content) = &status.content else { unreachable!("the status of a route") };
         let condition = content.parents[0].conditions.iter().find(|condition| condition.kind == kind);
         condition.cloned().unwrap_or_else(|| panic!("{route} has no condition {kind}"))
     }
@@ -122,6 +91,27 @@ impl Manifests {
 
 /// No Service of a test has more.
 const MOST_PODS: usize = 3;
+
+/// The EndpointSlice of this number of a Service, `namespace/name`, with a pod or without.
+fn slice(service: &str, number: usize, pod: Option<SocketAddr>) -> String {
+    let (namespace, name) = service.split_once('/').expect("a namespace and a name");
+    let port = pod.map_or(1, |pod| pod.port());
+    let endpoint = pod.map(|pod| format!("{{addresses: [{}], conditions: {{ready: true}}}}", pod.ip()));
+    format!(
+        "
+        apiVersion: discovery.k8s.io/v1
+        kind: EndpointSlice
+        metadata:
+          name: {name}-{number}
+          namespace: {namespace}
+          labels: {{kubernetes.io/service-name: {name}}}
+        addressType: IPv4
+        ports: [{{name: '', protocol: TCP, port: {port}}}]
+        endpoints: [{}]
+        ",
+        endpoint.unwrap_or_default()
+    )
+}
 
 fn path(below_k8s: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s").join(below_k8s)

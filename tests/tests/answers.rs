@@ -1,6 +1,6 @@
 //! The gateway's own answers.
 
-use doppel_tests::{Answer, Client, Echo, H2Client, Head, Script, Setup, Step, World, refusing};
+use doppel_tests::{Answer, Client, Echo, Head, Script, Setup, Step, World, refusing};
 
 async fn check(world: &World, status: u16) -> Answer {
     let answer = world.client().await.get("/").await;
@@ -10,14 +10,15 @@ async fn check(world: &World, status: u16) -> Answer {
     answer
 }
 
+/// Everything below `/here` comes back.
+async fn here() -> (World, Echo) {
+    let (setup, primary) = Setup::echoing(false, "matches: [{path: {prefix: /here}}]").await;
+    (setup.start().await, primary)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_route_is_404_and_the_connection_goes_on() {
-    let primary = Echo::start().await;
-    let world = Setup::new()
-        .backend("primary", &primary)
-        .rules("- {matches: [{path: {prefix: /here}}], backends: [{backend: primary}]}")
-        .start()
-        .await;
+    let (world, _primary) = here().await;
     check(&world, 404).await;
     let mut client = world.client().await;
     assert_eq!(client.get("/elsewhere").await.status, 404);
@@ -27,12 +28,7 @@ async fn no_route_is_404_and_the_connection_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_goes_on_after_a_body_that_nobody_wanted() {
-    let primary = Echo::start().await;
-    let world = Setup::new()
-        .backend("primary", &primary)
-        .rules("- {matches: [{path: {prefix: /here}}], backends: [{backend: primary}]}")
-        .start()
-        .await;
+    let (world, _primary) = here().await;
     let head = "POST /elsewhere HTTP/1.1\r\nHost: a.test\r\n";
     let mut client = world.client().await;
     for (framing, body) in [
@@ -114,16 +110,14 @@ async fn a_request_of_grpc_is_answered_as_grpc_does() {
     let cases = [
         // UNIMPLEMENTED: no route.
         (Setup::new(), "12"),
-        // UNAVAILABLE: no endpoint.
+        // UNAVAILABLE: no endpoint, and no backend.
         (Setup::new().endpoints("primary", &[]).rule(""), "14"),
+        (Setup::new().rules("- backends: [{invalid: no such Service}]"), "14"),
     ];
     for (setup, code) in cases {
         let world = setup.start().await;
         let mut client = world.h2_client().await;
-        let request = H2Client::request("POST", "/shop.Cart/Add")
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        let answer = client.start(request, true).await.answer().await;
+        let answer = client.call("/shop.Cart/Add", &[]).await.answer().await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("content-type").as_deref(), Some("application/grpc"));
         assert_eq!(answer.header("grpc-status").as_deref(), Some(code), "{answer:?}");

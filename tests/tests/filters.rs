@@ -118,6 +118,47 @@ async fn a_backends_filters_come_after_the_rules_and_only_with_that_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backends_rewrite_and_redirect_are_for_its_requests_alone() {
+    let (plain, rewritten, redirected) = (Echo::start().await, Echo::start().await, Echo::start().await);
+    let world = Setup::new()
+        .backend("plain", &plain)
+        .backend("rewritten", &rewritten)
+        .backend("redirected", &redirected)
+        .rules(
+            "
+            - matches: [{path: {prefix: /old}}]
+              filters: [{urlRewrite: {hostname: rule.test, path: {replacePrefixMatch: /rule}}}]
+              backends:
+              - {backend: plain}
+              - backend: rewritten
+                filters: [{urlRewrite: {hostname: b.test, path: {replacePrefixMatch: /new}}}]
+              - backend: redirected
+                filters: [{requestRedirect: {hostname: c.test, port: 80, path: {replacePrefixMatch: /away}}}]
+            ",
+        )
+        .start()
+        .await;
+    let mut client = world.client().await;
+    let mut locations = Vec::new();
+    for _ in 0..9 {
+        let answer = client.get("/old/a?b").await;
+        match answer.header("location") {
+            Some(location) => locations.push((answer.status, location)),
+            None => assert_eq!(answer.status, 200),
+        }
+    }
+    assert_eq!(locations.len() + plain.count() + rewritten.count(), 9);
+    assert_eq!(locations, vec![(302, "http://c.test/away/a?b".to_owned()); locations.len()]);
+    assert!(locations.len() >= 2 && redirected.count() == 0);
+    for (echo, target, host) in [(&plain, "/rule/a?b", "rule.test"), (&rewritten, "/new/a?b", "b.test")] {
+        let receipts = echo.receipts();
+        assert!(receipts.len() >= 2, "{receipts:?}");
+        assert!(receipts.iter().all(|receipt| receipt.target() == target), "{receipts:?}");
+        assert!(receipts.iter().all(|receipt| receipt.header("host").as_deref() == Some(host)), "{receipts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn headers_reach_the_backend_in_their_order_and_case() {
     let request = "GET / HTTP/1.1\r\nHost: a.test\r\nB-first: 1\r\na-Second: 2\r\nAccept: */*\r\n\r\n";
     let (_, receipt) = through("", request, Reply::status(200)).await;

@@ -81,7 +81,7 @@ async fn a_mirror_that_leads_nowhere_is_the_only_one_that_drops() {
     ] {
         let (manifests, _pipy, mirror) = page().await;
         let manifests = manifests.apply(elsewhere).apply(&route(&format!("{{backendRef: {backend_ref}}}")));
-        let condition = manifests.route_condition("server/foo", "ResolvedRefs");
+        let condition = manifests.route_condition("HTTPRoute server/foo", "ResolvedRefs");
         assert_eq!((condition.status, condition.reason), (Truth::False, reason), "{backend_ref}");
         let world = manifests.setup().start().await;
         hello(&world).await;
