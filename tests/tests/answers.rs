@@ -1,6 +1,6 @@
 //! The gateway's own answers.
 
-use doppel_tests::{Answer, Client, Echo, Head, Script, Setup, Step, World, refusing};
+use doppel_tests::{Answer, Client, Echo, H2Client, Head, Script, Setup, Step, World, refusing};
 
 async fn check(world: &World, status: u16) -> Answer {
     let answer = world.client().await.get("/").await;

@@ -1,7 +1,7 @@
 //! GRPCRoutes as users write them, through the adapter's translation, into a running gateway.
 
 use adapter::status::Truth;
-use doppel_tests::{Echo, H2Answer, H2Client, Manifests, Reply, Script, Step, World, message, refusing};
+use doppel_tests::{Echo, Gate, H2Answer, H2Client, Manifests, Reply, Script, Step, World, message, refusing};
 
 const GATEWAY: &str = "
     apiVersion: gateway.networking.k8s.io/v1
@@ -172,7 +172,7 @@ async fn a_call_that_leads_nowhere_is_unavailable() {
     }
 }
 
-async fn scripted(script: fn() -> Script) -> (World, Echo) {
+async fn scripted(script: impl Fn() -> Script + Send + Sync + 'static) -> (World, Echo) {
     let echo = Echo::h2c(move |_, _| script()).await;
     let manifests = manifests("GRPCRoute", &format!("{{{}}}", to("one"))).apply(&service("one"));
     (manifests.pod("shop/one", &echo).setup().start().await, echo)
@@ -209,11 +209,18 @@ async fn trailers_of_many_fields_arrive_after_the_messages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_its_server_breaks_off_does_not_end_in_order() {
-    let (world, _echo) = scripted(|| {
+    let gate = Gate::default();
+    let waiting = gate.clone();
+    let (world, _echo) = scripted(move || {
         let begin = Step::Begin(Reply::status(200).header("content-type", "application/grpc"));
-        vec![Step::ReadAll, begin, Step::write(message("one")), Step::Reset]
+        vec![Step::ReadAll, begin, Step::write(message("one")), Step::Wait(waiting.clone()), Step::Reset]
     })
     .await;
-    let answer = call(&mut world.h2_client().await, "/shop.Cart/Add", &[]).await;
+    let mut client = world.h2_client().await;
+    let mut upload = client.call("/shop.Cart/Add", &[]).await;
+    upload.finish();
+    assert_eq!(upload.receive().await, message("one"));
+    gate.open();
+    let answer = upload.answer().await;
     assert!(answer.error.is_some() && answer.trailers.is_empty(), "{answer:?}");
 }

@@ -19,7 +19,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::answer::Answer;
 use super::context::{Context, Recorder};
-use super::course::{self, Course};
+use super::course;
 use super::exchange::Exchange;
 use super::retry::{self, Failure};
 use super::{Settings, copies, headers, tunnel, upstream};
@@ -43,26 +43,6 @@ impl Phases {
     ) -> Self {
         let recorder = Arc::new(Recorder { access_log, unrouted: metrics.requests("") });
         Self { table, recorder, settings, tunnels: tunnel::Tunnels::new() }
-    }
-
-    /// Whether a failed attempt is followed by another.
-    fn retries(&self, session: &Session, context: &Context, failure: Failure) -> bool {
-        let Some(Course { rule, backend, .. }) = &context.course else { return false };
-        let Some(retry) = rule.retry.as_ref().filter(|retry| retry::is_wanted(&retry.terms, context.attempts, failure))
-        else {
-            return false;
-        };
-        let now = Instant::now();
-        let is_possible = session.response_written().is_none()
-            // Of a longer body the beginning is gone.
-            && !session.as_ref().retry_buffer_truncated()
-            && context.request_deadline().is_none_or(|deadline| now < deadline);
-        if !is_possible {
-            return false;
-        }
-        let is_sent = backend.retries.retry(now);
-        retry.counters.record(is_sent);
-        is_sent
     }
 }
 
@@ -172,7 +152,7 @@ impl ProxyHttp for Phases {
         mut error: Box<Error>,
     ) -> Box<Error> {
         context.exchange.end_attempt();
-        error.set_retry(self.retries(session, context, Failure::NoAnswer));
+        error.set_retry(retry::follows(session, context, Failure::NoAnswer));
         error
     }
 
@@ -221,7 +201,7 @@ impl ProxyHttp for Phases {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        if self.retries(session, context, Failure::Status(answer.status)) {
+        if retry::follows(session, context, Failure::Status(answer.status)) {
             let mut error = Error::new_up(ErrorType::HTTPStatus(answer.status.as_u16()));
             error.set_retry(true);
             return Err(error);
@@ -282,7 +262,8 @@ impl ProxyHttp for Phases {
         // An answer whose status asks for a retry has been decided about. And a body that the client
         // broke off must not look whole the second time.
         if !matches!(error.etype(), ErrorType::HTTPStatus(_)) {
-            let retry = *error.esource() == ErrorSource::Upstream && self.retries(session, context, Failure::NoAnswer);
+            let retry =
+                *error.esource() == ErrorSource::Upstream && retry::follows(session, context, Failure::NoAnswer);
             error.set_retry(retry);
         }
         error

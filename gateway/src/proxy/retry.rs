@@ -1,9 +1,13 @@
 //! Whether a request that failed is sent again.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use pingora_proxy::Session;
+
+use super::context::Context;
+use super::course::Course;
 
 /// What came of one attempt that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +17,27 @@ pub(super) enum Failure {
     Status(StatusCode),
 }
 
+/// Whether a failed attempt is followed by another: if the rule wants one, it is possible, and the
+/// backend's budget has one left, which it takes.
+pub(super) fn follows(session: &Session, context: &Context, failure: Failure) -> bool {
+    let Some(Course { rule, backend, .. }) = &context.course else { return false };
+    let wanted = rule.retry.as_ref().filter(|retry| is_wanted(&retry.terms, context.attempts, failure));
+    let Some(retry) = wanted else { return false };
+    let now = Instant::now();
+    let is_possible = session.response_written().is_none()
+        // Of a longer body the beginning is gone.
+        && !session.as_ref().retry_buffer_truncated()
+        && context.request_deadline().is_none_or(|deadline| now < deadline);
+    if !is_possible {
+        return false;
+    }
+    let is_sent = backend.retries.retry(now);
+    retry.counters.record(is_sent);
+    is_sent
+}
+
 /// Only what the rule asks for is sent again, whatever HTTP would permit.
-pub(super) fn is_wanted(retry: &conf::Retry, attempts: u32, failure: Failure) -> bool {
+fn is_wanted(retry: &conf::Retry, attempts: u32, failure: Failure) -> bool {
     attempts <= u32::from(retry.attempts)
         && match failure {
             Failure::NoAnswer => true,
