@@ -52,7 +52,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--build", action="store_true", help="compile the suite and end: the rest needs no network but the cluster's")
     parser.add_argument("--gateway-class", default="doppel")
-    parser.add_argument("--profiles", default="GATEWAY-HTTP")
+    parser.add_argument("--profiles", default="GATEWAY-HTTP,GATEWAY-GRPC")
     parser.add_argument("--output", type=pathlib.Path, default=CACHE / "last", help="a folder for suite.log, results.tsv, report.yaml")
     parser.add_argument("--record", action="store_true", help="keep the report in reports/ if everything passed")
     parser.add_argument("--timeout", default="40m", help="of the whole suite")

@@ -33,8 +33,9 @@ def section(report):
     lines += ["| Profile | Core | Extended | Features beyond the core |", "| --- | --- | --- | --- |"]
     lines += [profile.row() for profile in profiles]
     for profile in profiles:
-        lines += ["", textwrap.fill(f"With {names(profile.supported)}.", 120)]
-        lines += ["", textwrap.fill(f"Without {names(profile.unsupported)}.", 120)]
+        lines += ["", textwrap.fill(f"{profile.name} with {names(profile.supported)}.", 120)]
+        if profile.unsupported:
+            lines += ["", textwrap.fill(f"{profile.name} without {names(profile.unsupported)}.", 120)]
     return "\n".join(lines) + "\n"
 
 
