@@ -148,7 +148,7 @@ fn is_tcp(protocol: Option<&str>) -> bool {
 fn declared_protocol(key: &ObjectKey, port: &ServicePort) -> Result<Option<Protocol>, Fault> {
     match port.app_protocol.as_deref() {
         None | Some("") => Ok(None),
-        Some("http" | "kubernetes.io/ws") => Ok(Some(Protocol::Http)),
+        Some("http" | "kubernetes.io/ws" | "kubernetes.io/wss") => Ok(Some(Protocol::Http)),
         // The second is no name of Kubernetes, but what most give to ports for gRPC.
         Some("kubernetes.io/h2c" | "grpc") => Ok(Some(Protocol::H2c)),
         // What is spoken within TLS is left open.
