@@ -29,13 +29,14 @@ def section(report):
     text = report.read_text()
     field = lambda name: re.search(rf"^{name}: (.*)$", text, re.M)[1].strip('"')
     profiles = [Profile(part) for part in re.split(r"^- ", text.split("\nprofiles:\n")[1], flags=re.M)[1:] if "core:" in part]
+    profiles.sort(key=lambda profile: profile.name)
     lines = [f"Gateway API {field('gatewayAPIVersion')}, {field('gatewayAPIChannel')} channel, as of {field('date')[:10]}:", ""]
     lines += ["| Profile | Core | Extended | Features beyond the core |", "| --- | --- | --- | --- |"]
     lines += [profile.row() for profile in profiles]
     for profile in profiles:
-        lines += ["", textwrap.fill(f"{profile.name} with {names(profile.supported)}.", 120)]
         if profile.unsupported:
-            lines += ["", textwrap.fill(f"{profile.name} without {names(profile.unsupported)}.", 120)]
+            lines += ["", textwrap.fill(f"{profile.name} without {', '.join(profile.unsupported)}.", 120)]
+    lines += ["", f"[The report](tests/conformance/reports/{report.name}) names every feature."]
     return "\n".join(lines) + "\n"
 
 
@@ -62,10 +63,6 @@ def share(counts):
 def items(text, name):
     found = re.search(rf"^    {name}:\n((?:    - .*\n)*)", text + "\n", re.M)
     return [line.strip("- \n") for line in found[1].splitlines()] if found else []
-
-
-def names(features):
-    return ", ".join(features) if features else "nothing"
 
 
 if __name__ == "__main__":
