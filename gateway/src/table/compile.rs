@@ -357,7 +357,7 @@ impl Entrance {
 mod tests {
     use super::*;
     use crate::table::testing::{SOCKET, Sent, changes, compile, compiler};
-    use crate::table::{ChoiceTarget, Rule};
+    use crate::table::{ChoiceTarget, Rule, Socket};
 
     const SHOP: &str = "
 listener: {name: web, address: '127.0.0.1:80'}
@@ -436,6 +436,39 @@ route: {name: of-b, listeners: [b], rules: [{}]}
         assert_eq!(problems.len(), 1, "it is told as long as it is so");
         let (table, problems) = compiler.apply([(Key { kind: Kind::Listener, name: "a".parse().unwrap() }, None)]);
         assert_eq!((answering(&table), problems), ("of-b".into(), vec![]));
+    }
+
+    /// The examples about TLS, document by document, forwards and backwards: what is named may come
+    /// after what names it, and go before it.
+    #[test]
+    fn what_tls_needs_may_come_and_go_in_any_order() {
+        for example in
+            [include_str!("../../../conf/examples/tls.yaml"), include_str!("../../../conf/examples/backend-tls.yaml")]
+        {
+            let mut documents = changes(example);
+            for _ in 0..2 {
+                documents.reverse();
+                let mut compiler = compiler();
+                for document in &documents {
+                    compiler.apply([document.clone()]);
+                }
+                assert!(compiler.table.sockets.values().all(is_secured), "{example}");
+                let backends = (0..compiler.table.backends.len()).filter_map(|i| compiler.table.backends.get(i));
+                let secured = backends.filter(|backend| backend.bond(None, backend.protocol).is_some()).count();
+                assert_eq!(secured, compiler.secured.len());
+                for (key, _) in &documents {
+                    compiler.apply([(key.clone(), None)]);
+                }
+                assert!(compiler.is_empty(), "{example}");
+            }
+        }
+    }
+
+    /// Whether its listeners have all that they name.
+    fn is_secured(socket: &Socket) -> bool {
+        let mut plain = socket.plain.covering("shop.example.com");
+        let mut secure = socket.secure.covering("shop.example.com");
+        secure.all(|entrance| entrance.terms.is_some()) && plain.all(|entrance| entrance.identity.is_some())
     }
 
     #[test]
