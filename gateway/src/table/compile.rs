@@ -5,18 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use conf::{Authorities, Certificate, Document, Hostname, Key, Kind, Listener, Name, Problem, Scheme, Tls};
+use conf::{Document, Hostname, Key, Kind, Listener, Name, Problem, Scheme};
 
-use rustls::RootCertStore;
-
-use super::backend::{Places, Security};
+use super::backend::Places;
 use super::host::HostMap;
 use super::path::PathMap;
 use super::route::{Resolver, Route};
+use super::surety::Sureties;
 use super::{Entrance, Table};
 use crate::metrics::Metrics;
 use crate::mirror::Mirrors;
-use crate::tls::{Check, Identity, Notary, Terms};
 
 /// Makes tables: each from the one before and what changed since.
 pub struct Compiler {
@@ -30,18 +28,7 @@ pub struct Compiler {
     /// The routes that name a listener, whether it is there or not.
     attached: HashMap<Name, BTreeSet<Name>>,
     places: Places,
-    /// The backends that have TLS.
-    secured: HashMap<Name, conf::Backend>,
-    identities: HashMap<Name, Arc<Identity>>,
-    authorities: HashMap<Name, Authorities>,
-    /// The certificates and authorities that listeners and backends name, whether those are there or
-    /// not.
-    named: HashMap<Key, Vec<Key>>,
-    /// The same the other way round.
-    dependents: BTreeMap<Key, BTreeSet<Key>>,
-    /// What the clients of each listener must prove, if they are asked.
-    checks: HashMap<Name, Arc<Check>>,
-    notary: Notary,
+    sureties: Sureties,
 }
 
 /// What only one listener can serve. Of several that want it, the first by name does.
@@ -58,13 +45,7 @@ impl Compiler {
             routes: HashMap::new(),
             attached: HashMap::new(),
             places: Places::default(),
-            secured: HashMap::new(),
-            identities: HashMap::new(),
-            authorities: HashMap::new(),
-            named: HashMap::new(),
-            dependents: BTreeMap::new(),
-            checks: HashMap::new(),
-            notary: Notary::new(),
+            sureties: Sureties::new(),
         }
     }
 
@@ -73,19 +54,17 @@ impl Compiler {
     /// changed ones; references that lead nowhere are not among them, see [`conf::dangling`].
     pub fn apply(&mut self, changes: impl IntoIterator<Item = (Key, Option<Document>)>) -> (Arc<Table>, Vec<Problem>) {
         for (key, document) in changes {
-            self.note(&key, document.as_ref());
+            self.sureties.note(&key, document.as_ref());
             let Key { kind, name } = key;
             match (kind, document) {
                 (_, Some(Document::Listener(listener))) => self.listener(name, Some(listener)),
                 (_, Some(Document::Route(route))) => self.route(name, Some(route)),
-                (_, Some(Document::Backend(backend))) => self.backend(name, Some(backend)),
-                (_, Some(Document::Certificate(certificate))) => self.certificate(name, Some(certificate)),
-                (_, Some(Document::Authorities(authorities))) => self.authorities(name, Some(authorities)),
+                (_, Some(Document::Backend(backend))) => self.backend(&name, Some(&backend)),
+                (_, Some(Document::Certificate(_) | Document::Authorities(_)))
+                | (Kind::Certificate | Kind::Authorities, None) => self.secure_dependents(&Key { kind, name }),
                 (Kind::Listener, None) => self.listener(name, None),
                 (Kind::Route, None) => self.route(name, None),
-                (Kind::Backend, None) => self.backend(name, None),
-                (Kind::Certificate, None) => self.certificate(name, None),
-                (Kind::Authorities, None) => self.authorities(name, None),
+                (Kind::Backend, None) => self.backend(&name, None),
                 (_, Some(Document::Revision(_))) | (Kind::Revision, None) => {}
             }
         }
@@ -95,57 +74,16 @@ impl Compiler {
     /// Whether nothing is left of what was ever put in.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let Self { mirrors: _, metrics: _, notary: _, table, listeners, claims, routes, attached, .. } = self;
+        let Self { mirrors: _, metrics: _, table, listeners, claims, routes, attached, places, sureties } = self;
         let indices = listeners.is_empty() && claims.is_empty() && routes.is_empty() && attached.is_empty();
-        let tls = self.secured.is_empty() && self.identities.is_empty() && self.authorities.is_empty();
-        let names = self.named.is_empty() && self.dependents.is_empty() && self.checks.is_empty();
-        indices && tls && names && table.sockets.is_empty() && self.places.is_empty()
+        indices && table.sockets.is_empty() && places.is_empty() && sureties.is_empty()
     }
 
-    /// Keeps account of which certificates and authorities a document names.
-    fn note(&mut self, key: &Key, document: Option<&Document>) {
-        for named in self.named.remove(key).into_iter().flatten() {
-            release(&mut self.dependents, &named, key);
-        }
-        let Some(document @ (Document::Listener(_) | Document::Backend(_))) = document else { return };
-        let named: Vec<_> = conf::references(document).into_iter().map(|(_, named)| named).collect();
-        for named in &named {
-            self.dependents.entry(named.clone()).or_default().insert(key.clone());
-        }
-        if !named.is_empty() {
-            self.named.insert(key.clone(), named);
-        }
-    }
-
-    fn backend(&mut self, name: Name, document: Option<conf::Backend>) {
-        self.secured.remove(&name);
-        match document {
-            Some(document) => {
-                self.define(&document);
-                if document.tls.is_some() {
-                    self.secured.insert(name, document);
-                }
-            }
-            None => self.places.define(&mut self.table.backends, &name, None),
-        }
-    }
-
-    /// Puts a backend into the table, with what its endpoints must prove as of now.
-    fn define(&mut self, document: &conf::Backend) {
-        let security = self.security(document);
-        self.places.define(&mut self.table.backends, &document.name, Some((document, security)));
-    }
-
-    fn security(&self, document: &conf::Backend) -> Security {
-        let Some(tls) = &document.tls else { return Security::Plain };
-        let before = self.places.backend(&self.table.backends, &document.name).and_then(|backend| backend.trust());
-        let roots = self.roots(tls.authorities.iter().flatten());
-        self.notary.trust(tls, roots, before).map_or(Security::Impossible, Security::Tls)
-    }
-
-    /// Of those of the authorities that are there.
-    fn roots<'n>(&self, names: impl Iterator<Item = &'n Name>) -> Vec<Arc<RootCertStore>> {
-        names.filter_map(|name| self.authorities.get(name)).map(|authorities| authorities.roots().clone()).collect()
+    fn backend(&mut self, name: &Name, document: Option<&conf::Backend>) {
+        let (places, list) = (&mut self.places, &mut self.table.backends);
+        let before = places.backend(list, name).and_then(|backend| backend.trust());
+        let secured = document.map(|document| (document, self.sureties.security(document, before)));
+        places.define(list, name, secured);
     }
 
     fn route(&mut self, name: Name, document: Option<conf::Route>) {
@@ -189,63 +127,19 @@ impl Compiler {
         }
     }
 
-    fn certificate(&mut self, name: Name, document: Option<Certificate>) {
-        let key = Key { kind: Kind::Certificate, name: name.clone() };
-        match document {
-            Some(certificate) => self.identities.insert(name, Arc::new(Identity::new(certificate.pair().clone()))),
-            None => self.identities.remove(&name),
-        };
-        self.secure_dependents(&key);
-    }
-
-    fn authorities(&mut self, name: Name, document: Option<Authorities>) {
-        let key = Key { kind: Kind::Authorities, name: name.clone() };
-        match document {
-            Some(authorities) => self.authorities.insert(name, authorities),
-            None => self.authorities.remove(&name),
-        };
-        self.secure_dependents(&key);
-    }
-
     /// What listeners and backends are secured with changed. Listeners keep their routes, and backends
     /// their turns.
     fn secure_dependents(&mut self, changed: &Key) {
-        for Key { kind, name } in self.dependents.get(changed).cloned().into_iter().flatten() {
-            match kind {
-                Kind::Backend => {
-                    let document = self.secured[&name].clone();
-                    self.define(&document);
-                }
-                _ => {
-                    let listener = self.listeners[&name].clone();
-                    let (terms, identity) = (self.terms(&listener), self.identity(&listener));
-                    if let Some(entrance) = self.entrance(&name) {
-                        (entrance.terms, entrance.identity) = (terms, identity);
-                    }
+        for Key { kind, name } in self.sureties.dependents(changed) {
+            if let Some(document) = self.sureties.backend(&name).filter(|_| kind == Kind::Backend).cloned() {
+                self.backend(&name, Some(&document));
+            } else if let Some(listener) = self.listeners.get(&name).cloned() {
+                let (terms, identity) = (self.sureties.terms(&listener), self.sureties.identity(&listener));
+                if let Some(entrance) = self.entrance(&name) {
+                    (entrance.terms, entrance.identity) = (terms, identity);
                 }
             }
         }
-    }
-
-    /// From those of the listener's certificates, and of its clients' authorities, that exist.
-    fn terms(&mut self, listener: &Listener) -> Option<Terms> {
-        let Tls { certificates, clients } = listener.tls.as_ref()?;
-        let before = self.checks.remove(&listener.name);
-        let check = match clients {
-            Some(clients) => {
-                let roots = self.roots(clients.authorities.iter());
-                let check = self.notary.check(clients, roots, before.as_ref())?;
-                self.checks.insert(listener.name.clone(), check.clone());
-                Some(check)
-            }
-            None => None,
-        };
-        let identities = certificates.iter().filter_map(|name| self.identities.get(name));
-        self.notary.terms(identities.map(|identity| identity.pair().clone()).collect(), check.as_deref())
-    }
-
-    fn identity(&self, listener: &Listener) -> Option<Arc<Identity>> {
-        self.identities.get(listener.backend_certificate.as_ref()?).cloned()
     }
 
     fn listener(&mut self, name: Name, document: Option<Listener>) {
@@ -254,16 +148,11 @@ impl Compiler {
             release(&mut self.claims, &claim, &name);
             self.install(&claim);
         }
-        match document {
-            Some(listener) => {
-                let claim = claim(&listener);
-                self.claims.entry(claim.clone()).or_default().insert(name.clone());
-                self.listeners.insert(name, Arc::new(listener));
-                self.install(&claim);
-            }
-            None => {
-                self.checks.remove(&name);
-            }
+        if let Some(listener) = document {
+            let claim = claim(&listener);
+            self.claims.entry(claim.clone()).or_default().insert(name.clone());
+            self.listeners.insert(name, Arc::new(listener));
+            self.install(&claim);
         }
     }
 
@@ -273,7 +162,7 @@ impl Compiler {
         let (address, scheme, hostname) = claim;
         let winner = self.claims.get(claim).and_then(|names| names.first()).map(|name| self.listeners[name].clone());
         let entrance = winner.map(|listener| {
-            let (terms, identity) = (self.terms(&listener), self.identity(&listener));
+            let (terms, identity) = (self.sureties.terms(&listener), self.sureties.identity(&listener));
             let mut entrance = Entrance { listener, terms, identity, hosts: HostMap::default() };
             for route in self.attached.get(&entrance.listener.name).into_iter().flatten() {
                 entrance.attach(&self.routes[route]);
@@ -320,7 +209,7 @@ fn claim(listener: &Listener) -> Claim {
 }
 
 /// Takes a name out of the set of a key, and the set with its last name.
-fn release<K: Ord, N: Ord>(names: &mut BTreeMap<K, BTreeSet<N>>, key: &K, name: &N) {
+fn release<K: Ord>(names: &mut BTreeMap<K, BTreeSet<Name>>, key: &K, name: &Name) {
     let Some(of_key) = names.get_mut(key) else { return };
     of_key.remove(name);
     if of_key.is_empty() {
@@ -455,7 +344,8 @@ route: {name: of-b, listeners: [b], rules: [{}]}
                 assert!(compiler.table.sockets.values().all(is_secured), "{example}");
                 let backends = (0..compiler.table.backends.len()).filter_map(|i| compiler.table.backends.get(i));
                 let secured = backends.filter(|backend| backend.bond(None, backend.protocol).is_some()).count();
-                assert_eq!(secured, compiler.secured.len());
+                let with_tls = |document: &&(Key, Option<Document>)| matches!(&document.1, Some(Document::Backend(backend)) if backend.tls.is_some());
+                assert_eq!(secured, documents.iter().filter(with_tls).count());
                 for (key, _) in &documents {
                     compiler.apply([(key.clone(), None)]);
                 }

@@ -25,6 +25,7 @@ mod retry_budget;
 mod route;
 mod rule;
 mod shared;
+mod surety;
 
 #[cfg(test)]
 mod oracle;
