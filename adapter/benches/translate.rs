@@ -1,18 +1,20 @@
-//! What a translation of all objects costs, and the publication of a change of one, among how many
-//! routes: `cargo bench -p doppel-adapter --bench translate`.
+//! What a translation of all objects costs, that of a change of one, and the publication of either,
+//! among how many routes: `cargo bench -p doppel-adapter --bench translate`.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapter::publish::Directory;
-use adapter::{Options, Snapshot, translate};
+use adapter::{Memo, Options, Snapshot, translate};
 
 const SIZES: [usize; 3] = [10, 1_000, 5_000];
 const ROUNDS: u32 = 20;
 
 fn main() {
     println!(
-        "routes, each with a Service of its own: translation; first publication; publication of one changed route"
+        "routes, each with a Service of its own: translation and publication of all; of one changed route; \
+         of the endpoints of one Service"
     );
     for size in SIZES {
         measure(size);
@@ -30,22 +32,36 @@ fn measure(size: usize) {
 
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let mut directory = Directory::open(folder.path()).expect("it was just made");
-    let mut publish = |snapshot: &Snapshot, changed: usize| {
-        let files = translate(snapshot, &options).files;
+    let mut memo = Memo::default();
+    let mut step = |snapshot: &Snapshot, changed: usize| {
         let began = Instant::now();
-        let published = directory.publish(files).expect("nothing is in the way");
+        let files = memo.translate(snapshot, &options).files;
+        let translated = began.elapsed();
+        let published = directory.publish(&files).expect("nothing is in the way");
         assert_eq!(published.changed.len(), changed);
-        began.elapsed()
+        [translated, began.elapsed() - translated]
     };
     // A file for the listeners, and one for the revision.
-    let first = publish(&snapshot, 2 * size + 2);
-    let mut change = Duration::ZERO;
-    for round in 0..ROUNDS {
+    let [_, all] = step(&snapshot, 2 * size + 2);
+    let mut mean = |change: &mut dyn FnMut(&mut Snapshot, u32)| {
+        let mut sum = [Duration::ZERO; 2];
+        for round in 0..ROUNDS {
+            change(&mut snapshot, round);
+            for (sum, time) in sum.iter_mut().zip(step(&snapshot, 2)) {
+                *sum += time / ROUNDS;
+            }
+        }
+        sum
+    };
+    let route = mean(&mut |snapshot, round| {
         let route = snapshot.http_routes.values_mut().next().expect("there are routes");
-        route.spec.hostnames = vec![format!("changed{round}.example.com")];
-        change += publish(&snapshot, 2);
-    }
-    println!("{size:>5} routes: {translation:>9.2?} {first:>9.2?} {:>9.2?}", change / ROUNDS);
+        Arc::make_mut(route).spec.hostnames = vec![format!("changed{round}.example.com")];
+    });
+    let endpoints = mean(&mut |snapshot, round| {
+        let slice = snapshot.slices.values_mut().next().expect("there are EndpointSlices");
+        Arc::make_mut(slice).endpoints[0].addresses = vec![format!("10.0.1.{round}")];
+    });
+    println!("{size:>5} routes: {translation:>9.2?} {all:>9.2?}; {route:>9.2?}; {endpoints:>9.2?}");
 }
 
 fn manifests(size: usize) -> String {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::ObjectRef;
 use crate::publish::{Directory, notify};
 use crate::status::Status;
-use crate::translate::{Options, translate};
+use crate::translate::{Memo, Options};
 use crate::watch::{Folder, Refreshed};
 
 /// What the program is asked to do.
@@ -63,6 +63,7 @@ const MOST_LOOKS: u32 = 10;
 struct Adapter {
     settings: Settings,
     folder: Folder,
+    memo: Memo,
     directory: Directory,
     /// What was told last.
     told: BTreeMap<ObjectRef, Status>,
@@ -72,7 +73,7 @@ impl Adapter {
     fn open(settings: Settings) -> anyhow::Result<Self> {
         let folder = Folder::new(&settings.from);
         let directory = Directory::open(&settings.to)?;
-        Ok(Self { settings, folder, directory, told: BTreeMap::new() })
+        Ok(Self { settings, folder, memo: Memo::default(), directory, told: BTreeMap::new() })
     }
 
     /// The first translation: here a folder that cannot be read is an error, not a moment's trouble,
@@ -85,8 +86,8 @@ impl Adapter {
     }
 
     fn step(&mut self, when: Notify, output: &mut impl Write) -> anyhow::Result<()> {
-        let translation = translate(&self.folder.snapshot(), &self.settings.options);
-        let published = self.directory.publish(translation.files)?;
+        let translation = self.memo.translate(&self.folder.snapshot(), &self.settings.options);
+        let published = self.directory.publish(&translation.files)?;
         for path in &published.in_the_way {
             log::error!("{} is not the adapter's and stands in its way; move it elsewhere", path.display());
         }

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod app;
 pub mod cluster;
+mod differences;
 mod hash;
 pub mod manifest;
 pub mod owned;
@@ -16,4 +17,4 @@ pub mod translate;
 pub mod watch;
 
 pub use snapshot::Snapshot;
-pub use translate::{Addresses, Options, ServiceType, Translation, translate};
+pub use translate::{Addresses, Memo, Options, ServiceType, Translation, translate};

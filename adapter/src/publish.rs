@@ -5,11 +5,14 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use conf::{Document, Revision};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::differences::differences;
 use crate::hash::fnv1a;
+use crate::translate::Files;
 
 /// A directory of documents, shared with people: what does not begin with our mark is theirs.
 ///
@@ -19,14 +22,14 @@ use crate::hash::fnv1a;
 pub struct Directory {
     path: PathBuf,
     /// The files of ours that are there; none before the directory was looked through.
-    files: Option<BTreeMap<String, File>>,
+    files: Option<BTreeMap<Arc<str>, File>>,
     revision: String,
 }
 
 #[derive(Debug)]
 struct File {
-    documents: Vec<Document>,
-    /// Of its text.
+    documents: Vec<Arc<Document>>,
+    /// Of its name and text.
     hash: u64,
 }
 
@@ -67,38 +70,40 @@ impl Directory {
     /// Makes the directory hold these files of ours and no others. Each is replaced as a whole, and
     /// only if it differs; what is referred to comes before what refers to it and goes after it, and
     /// the revision is last.
-    pub fn publish(&mut self, files: BTreeMap<String, Vec<Document>>) -> Result<Published, PublishError> {
+    pub fn publish(&mut self, files: &Files) -> Result<Published, PublishError> {
         let mut published = Published::default();
         // With an error on the way nothing is known any more.
         let before = self.files.take();
         let is_known = before.is_some();
         let mut known = before.unwrap_or_default();
-        let gone = match is_known {
-            true => known.keys().filter(|name| !files.contains_key(*name)).cloned().collect(),
-            false => self.others(&files)?,
+        // Mostly by pointers, and among thousands of files there is seldom more than one.
+        let differing = differences(&known, files, |file, documents| file.documents == *documents);
+        let differing: Vec<Arc<str>> = differing.into_iter().cloned().collect();
+        let gone: Vec<Arc<str>> = match is_known {
+            true => differing.iter().filter(|name| !files.contains_key(*name)).cloned().collect(),
+            false => self.others(files)?,
         };
-        for (name, documents) in files {
-            if known.get(&name).is_some_and(|file| file.documents == documents) {
-                continue;
-            }
-            let text = text(&documents);
-            let mode = if documents.iter().any(is_secret) { OWNER } else { EVERYBODY };
+        for name in differing {
+            let Some(documents) = files.get(&name) else { continue };
+            let text = text(documents);
+            let mode = if documents.iter().any(|document| is_secret(document)) { OWNER } else { EVERYBODY };
             if self.replace(&name, &text, mode, &mut published)? {
-                known.insert(name, File { documents, hash: fnv1a(text.as_bytes()) });
+                let hash = fnv1a([name.as_bytes(), b"\0", text.as_bytes()].into_iter().flatten());
+                known.insert(name, File { documents: documents.clone(), hash });
             } else {
                 known.remove(&name);
             }
         }
         // Routes sort behind what they refer to.
         for name in gone.iter().rev() {
-            let path = self.path.join(name);
+            let path = self.path.join(&**name);
             std::fs::remove_file(&path).map_err(at(&path))?;
             published.changed.push(path);
             known.remove(name);
         }
         if !is_known || !published.changed.is_empty() {
             self.revision = revision(&known);
-            self.replace(REVISION_FILE, &text(&[self.revision_document()]), EVERYBODY, &mut published)?;
+            self.replace(REVISION_FILE, &text(&[Arc::new(self.revision_document())]), EVERYBODY, &mut published)?;
         }
         self.files = Some(known);
         Ok(published)
@@ -127,16 +132,16 @@ impl Directory {
     }
 
     /// The files of ours that are there and should not be, sorted.
-    fn others(&self, wanted: &BTreeMap<String, Vec<Document>>) -> Result<Vec<String>, PublishError> {
+    fn others(&self, wanted: &Files) -> Result<Vec<Arc<str>>, PublishError> {
         let mut others = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(at(&self.path))? {
             let entry = entry.map_err(at(&self.path))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_wanted = name == REVISION_FILE || wanted.contains_key(&name);
+            let is_wanted = name == REVISION_FILE || wanted.contains_key(name.as_str());
             // A temporary file is what is left of one who was stopped while writing.
             let is_candidate = name.ends_with(".yaml") || name.ends_with(TEMPORARY);
             if !is_wanted && is_candidate && std::fs::read_to_string(entry.path()).is_ok_and(|text| is_ours(&text)) {
-                others.push(name);
+                others.push(name.into());
             }
         }
         others.sort();
@@ -188,8 +193,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> PublishError + use<> {
     move |source| PublishError { path, source }
 }
 
-fn text(documents: &[Document]) -> String {
-    let documents: Vec<_> = documents.iter().map(conf::render).collect();
+fn text(documents: &[Arc<Document>]) -> String {
+    let documents: Vec<_> = documents.iter().map(|document| conf::render(document)).collect();
     format!("{MARK}\n{}", documents.join("---\n"))
 }
 
@@ -198,11 +203,8 @@ fn is_ours(text: &str) -> bool {
 }
 
 /// The same for the same files, whoever wrote them and when.
-fn revision(files: &BTreeMap<String, File>) -> String {
-    let hash = files.iter().fold(fnv1a([]), |hash, (name, file)| {
-        let parts = [&hash.to_le_bytes()[..], name.as_bytes(), b"\0", &file.hash.to_le_bytes()];
-        fnv1a(parts.into_iter().flatten())
-    });
+fn revision(files: &BTreeMap<Arc<str>, File>) -> String {
+    let hash = files.values().fold(0_u64, |hash, file| hash.wrapping_add(file.hash));
     format!("{hash:016x}")
 }
 
@@ -221,10 +223,10 @@ mod tests {
 
     use super::*;
 
-    fn documents(endpoint: &str) -> Vec<Document> {
+    fn documents(endpoint: &str) -> Vec<Arc<Document>> {
         let name = "default/pipy:8080".parse().unwrap();
         let endpoints = vec![endpoint.parse().unwrap()];
-        vec![Document::Backend(conf::Backend { name, protocol: conf::Protocol::Http, endpoints, tls: None })]
+        vec![Arc::new(Document::Backend(conf::Backend { name, protocol: conf::Protocol::Http, endpoints, tls: None }))]
     }
 
     fn names(paths: &[PathBuf]) -> Vec<String> {
@@ -236,13 +238,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut directory = Directory::open(folder.path()).unwrap();
         let mut files = BTreeMap::from([
-            ("backend-default_pipy.yaml".to_owned(), documents("10.0.0.1:80")),
-            ("backend-default_other.yaml".to_owned(), documents("10.0.0.2:80")),
+            ("backend-default_pipy.yaml".into(), documents("10.0.0.1:80")),
+            ("backend-default_other.yaml".into(), documents("10.0.0.2:80")),
         ]);
-        let mut publish = |files: &BTreeMap<_, _>| names(&directory.publish(files.clone()).unwrap().changed);
+        let mut publish = |files: &Files| names(&directory.publish(files).unwrap().changed);
         assert_eq!(publish(&files), ["backend-default_other.yaml", "backend-default_pipy.yaml", "revision.yaml"]);
         assert_eq!(publish(&files), [""; 0]);
-        files.insert("backend-default_pipy.yaml".to_owned(), documents("10.0.0.3:80"));
+        files.insert("backend-default_pipy.yaml".into(), documents("10.0.0.3:80"));
         assert_eq!(publish(&files), ["backend-default_pipy.yaml", "revision.yaml"]);
         files.remove("backend-default_other.yaml");
         assert_eq!(publish(&files), ["backend-default_other.yaml", "revision.yaml"]);
@@ -252,19 +254,19 @@ mod tests {
     fn the_revision_is_that_of_the_files_and_not_of_the_way_there() {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [mut one, mut other] = folders.each_ref().map(|folder| Directory::open(folder.path()).unwrap());
-        let file = |name: &str, endpoint| (name.to_owned(), documents(endpoint));
+        let file = |name: &str, endpoint| (name.into(), documents(endpoint));
         let both = BTreeMap::from([file("backend-a.yaml", "10.0.0.1:80"), file("backend-b.yaml", "10.0.0.2:80")]);
-        one.publish(both.clone()).unwrap();
+        one.publish(&both).unwrap();
         let revision = one.revision().to_owned();
         other
-            .publish(BTreeMap::from([file("backend-a.yaml", "10.0.0.9:80"), file("backend-c.yaml", "10.0.0.2:80")]))
+            .publish(&BTreeMap::from([file("backend-a.yaml", "10.0.0.9:80"), file("backend-c.yaml", "10.0.0.2:80")]))
             .unwrap();
         assert_ne!(other.revision(), revision);
-        other.publish(both.clone()).unwrap();
+        other.publish(&both).unwrap();
         assert_eq!(other.revision(), revision);
         // One who starts in a directory that is as it should be comes to the same.
         let mut third = Directory::open(folders[0].path()).unwrap();
-        assert_eq!(third.publish(both).unwrap().changed, Vec::<PathBuf>::new());
+        assert_eq!(third.publish(&both).unwrap().changed, Vec::<PathBuf>::new());
         assert_eq!(third.revision(), revision);
     }
 
@@ -272,23 +274,23 @@ mod tests {
     fn what_others_did_to_the_directory_is_mended_when_it_is_looked_through() {
         let folder = tempfile::tempdir().unwrap();
         let mut directory = Directory::open(folder.path()).unwrap();
-        let files = BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))]);
-        directory.publish(files.clone()).unwrap();
+        let files = BTreeMap::from([("backend.yaml".into(), documents("10.0.0.1:80"))]);
+        directory.publish(&files).unwrap();
         std::fs::remove_file(folder.path().join("backend.yaml")).unwrap();
         directory.forget();
-        assert_eq!(names(&directory.publish(files).unwrap().changed), ["backend.yaml"]);
+        assert_eq!(names(&directory.publish(&files).unwrap().changed), ["backend.yaml"]);
     }
 
     #[test]
     fn what_is_published_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let mut directory = Directory::open(folder.path()).unwrap();
-        directory.publish(BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))])).unwrap();
+        directory.publish(&BTreeMap::from([("backend.yaml".into(), documents("10.0.0.1:80"))])).unwrap();
         let read = |name| conf::parse(&std::fs::read_to_string(folder.path().join(name)).unwrap());
         let parsed = read("backend.yaml");
         assert_eq!(parsed.problems, []);
         assert_eq!(
-            parsed.documents.into_iter().map(|(_, document)| document).collect::<Vec<_>>(),
+            parsed.documents.into_iter().map(|(_, document)| Arc::new(document)).collect::<Vec<_>>(),
             documents("10.0.0.1:80")
         );
         assert!(matches!(read(REVISION_FILE).documents[..], [(_, Document::Revision(_))]));
@@ -303,8 +305,8 @@ mod tests {
         }
         std::fs::write(folder.path().join("binary.yaml"), [0xff, 0xfe]).unwrap();
         std::fs::write(folder.path().join(".old.yaml.doppel-tmp"), format!("{MARK}\n")).unwrap();
-        let files = BTreeMap::from([("backend.yaml".to_owned(), documents("10.0.0.1:80"))]);
-        let published = directory.publish(files).unwrap();
+        let files = BTreeMap::from([("backend.yaml".into(), documents("10.0.0.1:80"))]);
+        let published = directory.publish(&files).unwrap();
         assert_eq!(names(&published.in_the_way), ["backend.yaml"]);
         assert_eq!(names(&published.changed), [".old.yaml.doppel-tmp", "revision.yaml"]);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
@@ -317,15 +319,16 @@ mod tests {
         let mut directory = Directory::open(folder.path()).unwrap();
         let example = conf::parse(include_str!("../../conf/examples/tls.yaml")).documents;
         let certificates = example.into_iter().map(|(_, document)| document);
-        let certificates: Vec<_> = certificates.filter(|document| document.key().kind == Kind::Certificate).collect();
+        let certificates = certificates.filter(|document| document.key().kind == Kind::Certificate);
+        let certificates: Vec<_> = certificates.map(Arc::new).collect();
         assert!(!certificates.is_empty());
         let files = BTreeMap::from([
-            ("backend.yaml".to_owned(), documents("10.0.0.1:80")),
-            ("certificate.yaml".to_owned(), certificates),
+            ("backend.yaml".into(), documents("10.0.0.1:80")),
+            ("certificate.yaml".into(), certificates),
         ]);
         // What is left of somebody who was stopped does not lend its mode.
         std::fs::write(folder.path().join(".certificate.yaml.doppel-tmp"), "").unwrap();
-        directory.publish(files).unwrap();
+        directory.publish(&files).unwrap();
         let mode = |name| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o077;
         assert_eq!(mode("certificate.yaml"), 0);
         assert_ne!(mode("backend.yaml"), 0);

@@ -1,7 +1,7 @@
 //! Every object that a translation is made from, at one moment.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use crate::api::{
     BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, Namespace,
@@ -9,23 +9,27 @@ use crate::api::{
 };
 use crate::manifest::{self, Warning};
 
+/// Those of a kind. An object is never changed, only replaced, so that a pointer tells whether it is
+/// still the same.
+pub type ByKey<T> = BTreeMap<ObjectKey, Arc<T>>;
+
 /// Sorted by namespace and name, so that nothing depends on the order in which objects arrived.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    pub classes: BTreeMap<ObjectKey, GatewayClass>,
-    pub gateways: BTreeMap<ObjectKey, Gateway>,
-    pub listener_sets: BTreeMap<ObjectKey, ListenerSet>,
-    pub http_routes: BTreeMap<ObjectKey, HttpRoute>,
-    pub grpc_routes: BTreeMap<ObjectKey, GrpcRoute>,
-    pub grants: BTreeMap<ObjectKey, ReferenceGrant>,
-    pub namespaces: BTreeMap<ObjectKey, Namespace>,
-    pub services: BTreeMap<ObjectKey, Service>,
-    pub slices: BTreeMap<ObjectKey, EndpointSlice>,
+    pub classes: ByKey<GatewayClass>,
+    pub gateways: ByKey<Gateway>,
+    pub listener_sets: ByKey<ListenerSet>,
+    pub http_routes: ByKey<HttpRoute>,
+    pub grpc_routes: ByKey<GrpcRoute>,
+    pub grants: ByKey<ReferenceGrant>,
+    pub namespaces: ByKey<Namespace>,
+    pub services: ByKey<Service>,
+    pub slices: ByKey<EndpointSlice>,
     /// Only those of type `kubernetes.io/tls` are ever looked into.
-    pub secrets: BTreeMap<ObjectKey, Secret>,
-    pub tls_policies: BTreeMap<ObjectKey, BackendTlsPolicy>,
+    pub secrets: ByKey<Secret>,
+    pub tls_policies: ByKey<BackendTlsPolicy>,
     /// With nothing but authorities in them.
-    pub config_maps: BTreeMap<ObjectKey, ConfigMap>,
+    pub config_maps: ByKey<ConfigMap>,
 }
 
 impl Snapshot {
@@ -90,18 +94,12 @@ impl Snapshot {
     }
 }
 
-fn replace<T: PartialEq>(objects: &mut BTreeMap<ObjectKey, T>, key: ObjectKey, object: T) -> bool {
-    match objects.entry(key) {
-        Entry::Vacant(entry) => {
-            entry.insert(object);
-            true
-        }
-        Entry::Occupied(mut entry) => {
-            let is_other = *entry.get() != object;
-            entry.insert(object);
-            is_other
-        }
+fn replace<T: PartialEq>(objects: &mut ByKey<T>, key: ObjectKey, object: T) -> bool {
+    if objects.get(&key).is_some_and(|present| **present == object) {
+        return false;
     }
+    objects.insert(key, Arc::new(object));
+    true
 }
 
 impl FromIterator<Object> for Snapshot {

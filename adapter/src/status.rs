@@ -2,6 +2,8 @@
 //!
 //! Times are absent: a condition's last transition is known to who writes it, not to who finds it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::api::http_route::ParentRef;
@@ -11,7 +13,7 @@ use crate::api::{ObjectKey, ObjectRef};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub object: ObjectRef,
-    pub content: Content,
+    pub content: Arc<Content>,
 }
 
 impl Status {

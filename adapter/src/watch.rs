@@ -225,7 +225,7 @@ mod tests {
         let (refreshed, _) = desk.look();
         assert_eq!(refreshed.warnings.len(), 1, "{refreshed:?}");
         let service = desk.folder.snapshot().services.into_values().next().unwrap();
-        assert_eq!(service.metadata.labels.unwrap()["from"], "second");
+        assert_eq!(service.metadata.labels.as_ref().unwrap()["from"], "second");
     }
 
     #[test]

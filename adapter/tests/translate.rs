@@ -7,11 +7,12 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use adapter::api::{Object, ObjectKey, ObjectRef};
 use adapter::status::{Condition, Content, Status};
 use adapter::translate::Bundle;
-use adapter::{Addresses, Options, Snapshot, Translation, manifest, translate};
+use adapter::{Addresses, Memo, Options, Snapshot, Translation, manifest, translate};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
@@ -100,8 +101,8 @@ fn every_case_comes_out_as_written() {
 }
 
 fn config(translation: &Translation) -> String {
-    let file = |(name, documents): (&String, &Vec<conf::Document>)| {
-        let documents: Vec<_> = documents.iter().map(conf::render).collect();
+    let file = |(name, documents): (&Arc<str>, &Vec<Arc<conf::Document>>)| {
+        let documents: Vec<_> = documents.iter().map(|document| conf::render(document)).collect();
         format!("# {name}\n{}", documents.join("---\n"))
     };
     translation.files.iter().map(file).collect::<Vec<_>>().join("---\n")
@@ -146,10 +147,10 @@ fn check_promises(name: &str, translation: &Translation) {
     let documents: Vec<_> = translation.documents().collect();
     assert_eq!(conf::dangling(documents.iter().copied()), [], "{name}");
     for (file, documents) in &translation.files {
-        let text = documents.iter().map(conf::render).collect::<Vec<_>>().join("---\n");
+        let text = documents.iter().map(|document| conf::render(document)).collect::<Vec<_>>().join("---\n");
         let parsed = conf::parse(&text);
         assert_eq!(parsed.problems, [], "{name}: {file}");
-        let read: Vec<_> = parsed.documents.into_iter().map(|(_, document)| document).collect();
+        let read: Vec<_> = parsed.documents.into_iter().map(|(_, document)| Arc::new(document)).collect();
         assert_eq!(&read, documents, "{name}: {file}");
     }
     let mut keys: Vec<_> = documents.iter().map(|document| document.key()).collect();
@@ -164,7 +165,7 @@ fn check_promises(name: &str, translation: &Translation) {
 }
 
 fn conditions(status: &Status) -> Vec<&Condition> {
-    match &status.content {
+    match &*status.content {
         Content::GatewayClass(class) => class.conditions.iter().collect(),
         Content::Gateway(gateway) => {
             let listeners = gateway.listeners.iter().flat_map(|listener| &listener.conditions);
@@ -207,6 +208,69 @@ fn no_manifest_is_too_odd() {
             Ok(())
         })
         .unwrap();
+}
+
+/// One after the other or anew, translations are the same, whatever comes, goes and changes between
+/// them.
+#[test]
+fn what_was_translated_before_makes_no_difference() {
+    let cases = cases();
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: 200, failure_persistence: None, ..Config::default() },
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    );
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), edit()), 1..24);
+    // What one case defines meets what another refers to.
+    runner
+        .run(&(0..cases.len(), 0..cases.len(), edits), |(one, other, edits)| {
+            let inputs = [one, other].map(|case| cases[case].2.as_str());
+            let objects = inputs.iter().flat_map(|input| manifest::parse(input).objects).map(|(_, object)| object);
+            let objects: Vec<Object> = objects.collect();
+            let options = options(inputs[0]);
+            let mut snapshot: Snapshot = objects.iter().cloned().collect();
+            let mut memo = Memo::default();
+            prop_assert_eq!(memo.translate(&snapshot, &options), translate(&snapshot, &options));
+            for (object, edit) in edits {
+                edit.apply(&mut snapshot, object.get(&objects));
+                prop_assert_eq!(memo.translate(&snapshot, &options), translate(&snapshot, &options), "{:?}", edit);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// What becomes of an object.
+#[derive(Clone, Debug)]
+enum Edit {
+    Delete,
+    Restore,
+    Slip(prop::sample::Index, Slip),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        1 => Just(Edit::Delete),
+        1 => Just(Edit::Restore),
+        2 => (any::<prop::sample::Index>(), slip()).prop_map(|(place, slip)| Edit::Slip(place, slip)),
+    ]
+}
+
+impl Edit {
+    fn apply(&self, snapshot: &mut Snapshot, object: &Object) {
+        match self {
+            Self::Delete => drop(snapshot.remove(&object.reference())),
+            Self::Restore => drop(snapshot.insert(object.clone())),
+            Self::Slip(place, slip) => {
+                let mut value = as_value(object);
+                let paths = paths(&value);
+                let path: &String = place.get(&paths);
+                slip.apply(&mut value, path);
+                if let Ok(object) = Object::read(value) {
+                    snapshot.insert(object);
+                }
+            }
+        }
+    }
 }
 
 fn as_value(object: &Object) -> Value {

@@ -77,7 +77,7 @@ impl Manifests {
         let statuses = self.translate().statuses;
         let is_it = |status: &&Status| status.object.to_string() == route;
         let status = statuses.iter().find(is_it).unwrap_or_else(|| panic!("{route} has no status"));
-        let Content::Route(content) = &status.content else { unreachable!("the status of a route") };
+        let Content::Route(content) = &*status.content else { unreachable!("the status of a route") };
         let condition = content.parents[0].conditions.iter().find(|condition| condition.kind == kind);
         condition.cloned().unwrap_or_else(|| panic!("{route} has no condition {kind}"))
     }

@@ -2,6 +2,7 @@
 //! fails, and what it makes can be served.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use adapter::{Options, Snapshot, translate};
 use doppel_tests::{fuzz, mangled, texts};
@@ -21,10 +22,10 @@ fn any_manifests_are_translated_into_documents_that_can_be_read() {
         let translation = translate(&snapshot, &Options::default());
         prop_assert_eq!(conf::dangling(translation.documents()), []);
         for documents in translation.files.values() {
-            let rendered: Vec<String> = documents.iter().map(conf::render).collect();
+            let rendered: Vec<String> = documents.iter().map(|document| conf::render(document)).collect();
             let again = conf::parse(&rendered.join("---\n"));
             prop_assert_eq!(&again.problems, &[], "{:?}", rendered);
-            let again: Vec<_> = again.documents.into_iter().map(|(_, document)| document).collect();
+            let again: Vec<_> = again.documents.into_iter().map(|(_, document)| Arc::new(document)).collect();
             prop_assert_eq!(&again, documents);
         }
         Ok(())

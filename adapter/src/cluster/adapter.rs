@@ -24,11 +24,12 @@ use super::{Settings, problems, until};
 use crate::owned::Objects;
 use crate::publish::{Directory, notify};
 use crate::status::Status;
-use crate::translate::translate;
+use crate::translate::Memo;
 
 pub(super) struct Adapter {
     settings: Settings,
     store: Store,
+    memo: Memo,
     directory: Directory,
     statuses: Statuses,
     own: Own,
@@ -90,6 +91,7 @@ impl Adapter {
             events: Events::new(client, settings.identity.clone()),
             settings,
             store: Store::default(),
+            memo: Memo::default(),
             metrics,
             http,
             hold_off: HoldOff::default(),
@@ -209,8 +211,8 @@ impl Adapter {
             return;
         }
         self.settings.options.serving = self.doubts.serving();
-        let translation = translate(self.store.snapshot(), &self.settings.options);
-        let published = match self.directory.publish(translation.files) {
+        let translation = self.memo.translate(self.store.snapshot(), &self.settings.options);
+        let published = match self.directory.publish(&translation.files) {
             Ok(published) => published,
             Err(error) => {
                 log::error!("{error}; the gateway goes on with what it has");

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::api::{EndpointSlice, ObjectKey, ObjectRef, Service};
 use crate::hash::fnv1a;
 use crate::owned::{self, Objects};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ByKey, Snapshot};
 
 /// One object that is not as it should be.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,7 @@ fn is_ending(object: &ObjectKey, snapshot: &Snapshot) -> bool {
 fn changes_of<T: kube::Resource<DynamicType = ()> + Serialize>(
     kind: &'static str,
     wanted: &BTreeMap<ObjectKey, T>,
-    present: &BTreeMap<ObjectKey, T>,
+    present: &ByKey<T>,
     settled: &BTreeSet<ObjectKey>,
 ) -> Vec<Change> {
     let to_set = wanted.iter().filter_map(|(key, wanted)| {
@@ -259,6 +259,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::translate::{Addresses, Options, ServiceType, translate};
 
@@ -354,8 +356,7 @@ metadata: {name: default, deletionTimestamp: 2026-01-01T00:00:00Z}
         assert_eq!(check(&present), both);
 
         let mut present = settled(snapshot(&[CLASS, GATEWAY, PODS]));
-        let service = present.services.get_mut(&ObjectKey::new("default", "web-doppel")).unwrap();
-        service.spec.as_mut().unwrap().external_traffic_policy = Some("Cluster".to_owned());
+        service_spec(&mut present).external_traffic_policy = Some("Cluster".to_owned());
         assert_eq!(check(&present), both[..1]);
         let annotations = service_annotations(&mut present);
         annotations.insert("load-balancer.example.com/id".to_owned(), "7".to_owned());
@@ -364,12 +365,15 @@ metadata: {name: default, deletionTimestamp: 2026-01-01T00:00:00Z}
     }
 
     fn service_annotations(snapshot: &mut Snapshot) -> &mut BTreeMap<String, String> {
-        let service = snapshot.services.get_mut(&ObjectKey::new("default", "web-doppel")).unwrap();
-        service.metadata.annotations.as_mut().unwrap()
+        service(snapshot).metadata.annotations.as_mut().unwrap()
     }
 
     fn service_spec(snapshot: &mut Snapshot) -> &mut k8s_openapi::api::core::v1::ServiceSpec {
-        snapshot.services.get_mut(&ObjectKey::new("default", "web-doppel")).unwrap().spec.as_mut().unwrap()
+        service(snapshot).spec.as_mut().unwrap()
+    }
+
+    fn service(snapshot: &mut Snapshot) -> &mut Service {
+        Arc::make_mut(snapshot.services.get_mut(&ObjectKey::new("default", "web-doppel")).unwrap())
     }
 
     /// Addresses are hard to get back, so nothing is deleted on suspicion.
@@ -404,7 +408,12 @@ metadata: {name: default, deletionTimestamp: 2026-01-01T00:00:00Z}
     fn objects_of_others_are_never_touched() {
         let mut present = settled(snapshot(&[CLASS, GATEWAY, PODS]));
         for service in present.services.values_mut() {
-            service.metadata.labels.as_mut().unwrap().insert(owned::MANAGED_BY.to_owned(), "Helm".to_owned());
+            Arc::make_mut(service)
+                .metadata
+                .labels
+                .as_mut()
+                .unwrap()
+                .insert(owned::MANAGED_BY.to_owned(), "Helm".to_owned());
         }
         assert_eq!(check(&present), [r#"delete EndpointSlice default/web-doppel-ipv4-1 "web-doppel-ipv4-1-uid""#]);
     }

@@ -1,5 +1,7 @@
 //! What gateways say of documents, into the statuses of what the documents come from.
 
+use std::sync::Arc;
+
 use super::acknowledge::Problems;
 use crate::status::{Condition, Content, ListenerStatus, Status, Truth};
 use crate::translate::listener_name;
@@ -8,7 +10,10 @@ use crate::translate::listener_name;
 pub(super) fn told(statuses: &[Status], problems: &Problems) -> Vec<Status> {
     let mut statuses = statuses.to_vec();
     for status in statuses.iter_mut().filter(|_| !problems.is_empty()) {
-        let (conditions, listeners) = match &mut status.content {
+        if !matches!(*status.content, Content::Gateway(_) | Content::ListenerSet(_)) {
+            continue;
+        }
+        let (conditions, listeners) = match Arc::make_mut(&mut status.content) {
             Content::Gateway(gateway) => (&mut gateway.conditions, &mut gateway.listeners),
             Content::ListenerSet(set) => (&mut set.conditions, &mut set.listeners),
             Content::GatewayClass(_) | Content::Route(_) | Content::Policy(_) => continue,
@@ -90,7 +95,7 @@ spec:
         let problems = documents.iter().map(|name| ((*name).to_owned(), "the port is taken".to_owned())).collect();
         let statuses = told(&statuses, &problems);
         let content = statuses.into_iter().find(|status| status.object.kind == kind).unwrap().content;
-        let (conditions, listeners) = match &content {
+        let (conditions, listeners) = match &*content {
             Content::Gateway(gateway) => (&gateway.conditions, &gateway.listeners),
             Content::ListenerSet(set) => (&set.conditions, &set.listeners),
             other => panic!("{other:?}"),

@@ -4,6 +4,7 @@
 //! refuses it if the object has changed since, whose watch then brings the new version to compare with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -18,12 +19,13 @@ use super::merge;
 use super::raw::{Found, Raw};
 use super::store::Store;
 use crate::api::ObjectRef;
+use crate::differences::differences;
 use crate::status::{Content, Status};
 
 pub(super) struct Statuses {
     client: Client,
     /// None as long as it is not for us to say anything, or we do not know yet what.
-    wanted: Option<BTreeMap<ObjectRef, Content>>,
+    wanted: Option<BTreeMap<ObjectRef, Arc<Content>>>,
     /// The objects whose status may differ from what is wanted.
     dirty: BTreeSet<ObjectRef>,
     /// Those that are being written; one at a time each.
@@ -73,9 +75,7 @@ impl Statuses {
     pub(super) fn want(&mut self, statuses: Vec<Status>, store: &Store) {
         let wanted: BTreeMap<_, _> = statuses.into_iter().map(|Status { object, content }| (object, content)).collect();
         if let Some(before) = &self.wanted {
-            let changed = wanted.iter().filter(|(object, content)| before.get(object) != Some(content));
-            self.dirty.extend(changed.map(|(object, _)| object.clone()));
-            self.dirty.extend(before.keys().filter(|object| !wanted.contains_key(object)).cloned());
+            self.dirty.extend(differences(before, &wanted, |before, wanted| before == wanted).into_iter().cloned());
         } else {
             self.dirty.extend(store.with_status().cloned());
         }
@@ -104,7 +104,7 @@ impl Statuses {
         {
             if self.writing.contains(&object) {
                 later.insert(object);
-            } else if let Some(write) = difference(&object, wanted.get(&object), store) {
+            } else if let Some(write) = difference(&object, wanted.get(&object).map(|content| &**content), store) {
                 self.writing.insert(object);
                 self.writes.spawn(write.run(self.client.clone()));
             }
@@ -240,7 +240,7 @@ mod tests {
         ObjectRef::new("HTTPRoute", &ObjectKey::new("shop", "r"))
     }
 
-    fn wanted(store: &Store) -> BTreeMap<ObjectRef, Content> {
+    fn wanted(store: &Store) -> BTreeMap<ObjectRef, Arc<Content>> {
         let statuses = translate(store.snapshot(), &Options::default()).statuses;
         statuses.into_iter().map(|Status { object, content }| (object, content)).collect()
     }
@@ -257,10 +257,10 @@ mod tests {
     #[test]
     fn what_is_written_is_written_once_and_taken_back_when_it_is_no_longer_ours() {
         let mut store = store("web");
-        let write = difference(&route(), wanted(&store).get(&route()), &store).unwrap();
+        let write = difference(&route(), wanted(&store).get(&route()).map(|content| &**content), &store).unwrap();
         assert_eq!((write.base.as_str(), write.status["parents"].as_array().unwrap().len()), ("1", 2));
         written(&mut store, write);
-        assert!(difference(&route(), wanted(&store).get(&route()), &store).is_none());
+        assert!(difference(&route(), wanted(&store).get(&route()).map(|content| &**content), &store).is_none());
 
         let write = difference(&route(), None, &store).unwrap();
         assert_eq!(write.base, "2");
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn nothing_is_said_about_routes_to_others() {
         let store = store("theirs");
-        assert!(difference(&route(), wanted(&store).get(&route()), &store).is_none());
+        assert!(difference(&route(), wanted(&store).get(&route()).map(|content| &**content), &store).is_none());
     }
 
     #[test]
@@ -281,13 +281,13 @@ mod tests {
             "metadata": {"name": "r", "namespace": "shop", "generation": 2, "resourceVersion": "2"}, "spec": {},
         });
         store.apply(Kind::HttpRoute, Event::Apply(found(Kind::HttpRoute, value)));
-        assert!(difference(&route(), wanted.get(&route()), &store).is_none());
+        assert!(difference(&route(), wanted.get(&route()).map(|content| &**content), &store).is_none());
     }
 
     #[test]
     fn the_answer_to_a_write_that_the_watch_has_overtaken_is_old() {
         let mut store = store("web");
-        let write = difference(&route(), wanted(&store).get(&route()), &store).unwrap();
+        let write = difference(&route(), wanted(&store).get(&route()).map(|content| &**content), &store).unwrap();
         let value = json!({"metadata": {"name": "r", "namespace": "shop", "resourceVersion": "3"}, "spec": {}});
         store.apply(Kind::HttpRoute, Event::Apply(found(Kind::HttpRoute, value)));
         written(&mut store, write);

@@ -5,7 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{filter, grpc_match, http_match, name};
 use crate::api::http_route::{BackendRef, Filter, ParentRef, Retry, Timeouts};
-use crate::api::{GrpcRoute, HttpRoute, ObjectKey, grpc_route, http_route};
+use crate::api::{GrpcRoute, HttpRoute, ObjectKey, ObjectRef, grpc_route, http_route};
+use crate::snapshot::Snapshot;
 
 /// A route of either kind.
 #[derive(Clone, Copy)]
@@ -36,6 +37,16 @@ pub(super) struct Dialect {
 }
 
 impl<'a> AnyRoute<'a> {
+    pub(super) const KINDS: [&'static str; 2] = ["HTTPRoute", "GRPCRoute"];
+
+    pub(super) fn find(snapshot: &'a Snapshot, object: &ObjectRef) -> Option<Self> {
+        match object.kind {
+            "HTTPRoute" => snapshot.http_routes.get(&object.key).map(|route| Self::Http(route)),
+            "GRPCRoute" => snapshot.grpc_routes.get(&object.key).map(|route| Self::Grpc(route)),
+            _ => None,
+        }
+    }
+
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Http(_) => "HTTPRoute",

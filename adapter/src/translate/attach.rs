@@ -1,15 +1,13 @@
 //! Which listeners of a Gateway or ListenerSet a route attaches to.
 
-use std::collections::BTreeMap;
-
 use conf::{Hostname, nearest};
 
-use super::gateway::Gateway;
-use super::listener::{Holder, Listener};
 use super::namespace::Selector;
+use super::offer::{Offer, Offered};
 use crate::api::gateways::GatewayListenersAllowedRoutesNamespacesFrom as From;
 use crate::api::http_route::ParentRef;
-use crate::api::{Namespace, ObjectKey};
+use crate::api::{Namespace, ObjectKey, ObjectRef};
+use crate::snapshot::ByKey;
 use crate::status::Fault;
 
 /// A route that wants to attach.
@@ -26,9 +24,9 @@ pub(super) struct Candidate<'r> {
 pub(super) fn attach(
     candidate: &Candidate<'_>,
     parent: &ParentRef,
-    holder: Holder<'_>,
-    gateway: &Gateway<'_>,
-    namespaces: &BTreeMap<ObjectKey, Namespace>,
+    holder: &ObjectRef,
+    gateway: &Offer,
+    namespaces: &ByKey<Namespace>,
 ) -> Result<Vec<usize>, Fault> {
     let listener = |i: &usize| &gateway.listeners[*i];
     let held = gateway.positions(holder);
@@ -36,9 +34,9 @@ pub(super) fn attach(
     if selected.is_empty() {
         return Err(no_matching_parent(parent, holder, &gateway.listeners[held]));
     }
-    let names = |found: &[usize]| found.iter().map(|i| listener(i).spec.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = |found: &[usize]| found.iter().map(|i| listener(i).section.as_str()).collect::<Vec<_>>().join(", ");
     let serving: Vec<usize> =
-        selected.iter().copied().filter(|i| listener(i).kinds.iter().any(|kind| kind.kind == candidate.kind)).collect();
+        selected.iter().copied().filter(|i| listener(i).kinds.contains(&candidate.kind)).collect();
     if serving.is_empty() {
         let message = format!(
             "{holder}: no {} can attach to listener {}: its protocol or its allowedRoutes.kinds exclude it; see the listener's status",
@@ -48,7 +46,8 @@ pub(super) fn attach(
         return Err(Fault::new(NOT_ALLOWED, message));
     }
     let namespace = &candidate.key.namespace;
-    let allowing: Vec<usize> = serving.iter().copied().filter(|i| allows(listener(i), namespace, namespaces)).collect();
+    let allowing: Vec<usize> =
+        serving.iter().copied().filter(|i| allows(listener(i), holder, namespace, namespaces)).collect();
     if allowing.is_empty() {
         let message = format!(
             "{holder}: listener {} takes no routes from namespace {namespace}; allow it with allowedRoutes.namespaces",
@@ -73,12 +72,12 @@ pub(super) fn attach(
     Ok(intersecting)
 }
 
-fn selects(parent: &ParentRef, listener: &Listener<'_>) -> bool {
-    parent.section_name.as_ref().is_none_or(|name| *name == listener.spec.name)
-        && parent.port.is_none_or(|port| port == listener.spec.port)
+fn selects(parent: &ParentRef, listener: &Offered) -> bool {
+    parent.section_name.as_ref().is_none_or(|name| *name == listener.section)
+        && parent.port.is_none_or(|port| port == listener.port)
 }
 
-fn no_matching_parent(parent: &ParentRef, holder: Holder<'_>, held: &[Listener<'_>]) -> Fault {
+fn no_matching_parent(parent: &ParentRef, holder: &ObjectRef, held: &[Offered]) -> Fault {
     const REASON: &str = "NoMatchingParent";
     if held.is_empty() {
         return Fault::new(REASON, format!("{holder} adds no listener to its Gateway; see the status of it"));
@@ -89,23 +88,23 @@ fn no_matching_parent(parent: &ParentRef, holder: Holder<'_>, held: &[Listener<'
         (None, Some(port)) => format!("on port {port}"),
         (None, None) => "at all".to_owned(),
     };
-    let names = || held.iter().map(|listener| listener.spec.name.as_str());
+    let names = || held.iter().map(|listener| listener.section.as_str());
     let hint = match parent.section_name.as_deref().and_then(|name| nearest(name, names()).filter(|near| *near != name))
     {
         Some(near) => format!("is {near} meant?"),
         None => {
-            let all = held.iter().map(|listener| format!("{} on {}", listener.spec.name, listener.spec.port));
+            let all = held.iter().map(|listener| format!("{} on {}", listener.section, listener.port));
             format!("it has {}", all.collect::<Vec<_>>().join(", "))
         }
     };
     Fault::new(REASON, format!("{holder} has no listener {wanted}; {hint}"))
 }
 
-fn allows(listener: &Listener<'_>, namespace: &str, namespaces: &BTreeMap<ObjectKey, Namespace>) -> bool {
-    let allowed = listener.spec.allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.as_ref());
+fn allows(listener: &Offered, holder: &ObjectRef, namespace: &str, namespaces: &ByKey<Namespace>) -> bool {
+    let allowed = listener.namespaces.as_ref();
     match allowed.and_then(|allowed| allowed.from.as_ref()) {
         Some(From::All) => true,
-        Some(From::Same) | None => listener.holder.key.namespace == namespace,
+        Some(From::Same) | None => holder.key.namespace == namespace,
         Some(From::Selector) => {
             let selector = allowed.and_then(|allowed| allowed.selector.as_ref());
             selector.is_some_and(|selector| Selector::from(selector).selects(namespace, namespaces))
@@ -113,7 +112,7 @@ fn allows(listener: &Listener<'_>, namespace: &str, namespaces: &BTreeMap<Object
     }
 }
 
-fn intersects(listener: &Listener<'_>, hostnames: &[Hostname]) -> bool {
+fn intersects(listener: &Offered, hostnames: &[Hostname]) -> bool {
     match &listener.hostname {
         Some(hostname) if !hostnames.is_empty() => hostnames.iter().any(|host| host.intersection(hostname).is_some()),
         _ => true,

@@ -1,12 +1,13 @@
 //! References to ConfigMaps with certificates of authorities: whether they may be followed, and what
 //! they lead to.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use conf::{Authorities, Name, nearest};
+use conf::{Authorities, Document, Name, nearest};
 
 use super::grant::{self, Referrer};
 use super::name;
+use super::readings::Readings;
 use crate::api::{BUNDLE, ConfigMap, ObjectKey, ObjectRef};
 use crate::snapshot::Snapshot;
 use crate::status::Fault;
@@ -14,7 +15,7 @@ use crate::status::Fault;
 /// The authorities that references lead to, read when they are first asked for.
 pub(super) struct Bundles<'a> {
     snapshot: &'a Snapshot,
-    found: BTreeMap<Name, (ObjectKey, Authorities)>,
+    readings: Readings<ConfigMap>,
 }
 
 /// A reference, whichever object has it.
@@ -27,8 +28,12 @@ pub(super) struct BundleRef<'r> {
 }
 
 impl<'a> Bundles<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, found: BTreeMap::new() }
+    pub(super) fn new(snapshot: &'a Snapshot, readings: Readings<ConfigMap>) -> Self {
+        Self { snapshot, readings }
+    }
+
+    pub(super) fn into_readings(self) -> Readings<ConfigMap> {
+        self.readings
     }
 
     /// What some references lead to, each once; and, with the reason of the first, what is wrong with
@@ -63,19 +68,12 @@ impl<'a> Bundles<'a> {
         grant::permit(self.snapshot, referrer, &ObjectRef::new(CONFIG_MAP, &key))?;
         let config_map = self.config_map(&key)?;
         let name = name::authorities(&key);
-        if !self.found.contains_key(&name) {
-            let authorities = authorities(&key, name.clone(), config_map)?;
-            self.found.insert(name.clone(), (key, authorities));
-        }
+        self.readings
+            .read(&key, config_map, || authorities(&key, name.clone(), config_map).map(Document::Authorities))?;
         Ok(name)
     }
 
-    /// The authorities of a name that was resolved, and the ConfigMap they come from.
-    pub(super) fn found(&self, name: &Name) -> Option<&(ObjectKey, Authorities)> {
-        self.found.get(name)
-    }
-
-    fn config_map(&self, key: &ObjectKey) -> Result<&'a ConfigMap, Fault> {
+    fn config_map(&self, key: &ObjectKey) -> Result<&'a Arc<ConfigMap>, Fault> {
         if let Some(config_map) = self.snapshot.config_maps.get(key) {
             return Ok(config_map);
         }

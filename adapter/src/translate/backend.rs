@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use conf::{Backend, Name, Protocol, Target, nearest};
+use conf::{Backend, BackendTls, Document, Name, Protocol, Target, nearest};
 use k8s_openapi::api::core::v1::ServicePort;
 
 use super::grant::{self, Referrer};
+use super::memo::Dependency;
 use super::name;
 use super::pods::is_ready;
 use super::tls_policy::Policies;
@@ -15,26 +16,36 @@ use crate::api::{EndpointSlice, ObjectKey, ObjectRef, Service};
 use crate::snapshot::Snapshot;
 use crate::status::Fault;
 
-/// The backends that references lead to, made when they are first asked for.
+/// Follows references, and keeps account of what the answers depend on.
 pub(super) struct Backends<'a> {
     snapshot: &'a Snapshot,
-    slices: BTreeMap<ObjectKey, Vec<&'a EndpointSlice>>,
-    policies: Policies<'a>,
-    found: BTreeMap<Name, (ObjectKey, Backend)>,
-    /// The ports, by name, that a route's references lead to.
-    reached: BTreeSet<(ObjectKey, String)>,
+    policies: &'a Policies<'a>,
+    /// What it was asked since this was taken away the last time.
+    pub(super) asked: Asked,
+}
+
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) dependencies: BTreeSet<Dependency>,
+    /// The ports, by name, that references lead to.
+    pub(super) reached: BTreeSet<(ObjectKey, String)>,
+    /// Where they lead to, by the names of the documents.
+    pub(super) found: BTreeMap<Name, Found>,
+}
+
+/// What a reference leads to: all that its document is made of beside the endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) name: Name,
+    pub(super) service: ObjectKey,
+    port: i32,
+    protocol: Protocol,
+    tls: Option<BackendTls>,
 }
 
 impl<'a> Backends<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, policies: Policies<'a>) -> Self {
-        let mut slices: BTreeMap<ObjectKey, Vec<_>> = BTreeMap::new();
-        for (key, slice) in &snapshot.slices {
-            let labels = slice.metadata.labels.as_ref();
-            if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
-                slices.entry(ObjectKey::new(&key.namespace, service)).or_default().push(slice);
-            }
-        }
-        Self { snapshot, slices, policies, found: BTreeMap::new(), reached: BTreeSet::new() }
+    pub(super) fn new(snapshot: &'a Snapshot, policies: &'a Policies<'a>) -> Self {
+        Self { snapshot, policies, asked: Asked::default() }
     }
 
     /// Where a reference leads. Whether a thing exists is told only to those who may
@@ -53,7 +64,11 @@ impl<'a> Backends<'a> {
         }
         let namespace = reference.namespace.as_deref().unwrap_or(referrer.namespace);
         let key = ObjectKey::new(namespace, &reference.name);
+        if namespace != referrer.namespace {
+            self.asked.dependencies.insert(Dependency::all("ReferenceGrant", namespace));
+        }
         grant::permit(self.snapshot, referrer, &ObjectRef::new("Service", &key))?;
+        self.asked.dependencies.insert(Dependency::object("Service", &key));
         let service = self.service(&key)?;
         let (number, port) = port(&key, service, reference.port)?;
         let declared = declared_protocol(&key, port)?;
@@ -64,38 +79,20 @@ impl<'a> Backends<'a> {
             (Some(declared), _) => (declared, name::backend(&key, number)),
         };
         let port_name = port.name.as_deref().unwrap_or_default();
-        self.reached.insert((key.clone(), port_name.to_owned()));
+        self.asked.reached.insert((key.clone(), port_name.to_owned()));
+        self.asked.dependencies.insert(Dependency::demands(&key));
         let tls = match self.policies.demanded(&key, port_name) {
             Ok(None) if is_for_tls(port) => return Err(lacks_policy(&key, port)),
             Ok(tls) => tls.cloned(),
             // The reference itself is good.
             Err(fault) => return Ok(Target::Invalid(fault.message)),
         };
-        if !self.found.contains_key(&name) {
-            let endpoints = self.slices.get(&key).into_iter().flatten().flat_map(|slice| endpoints(slice, port));
-            let endpoints = endpoints.collect::<BTreeSet<_>>().into_iter().collect();
-            self.found.insert(name.clone(), (key, Backend { name: name.clone(), protocol, endpoints, tls }));
-        }
+        let found = Found { name: name.clone(), service: key, port: number, protocol, tls };
+        self.asked.found.insert(name.clone(), found);
         Ok(Target::Backend(name))
     }
 
-    /// What references have led to since this was last said is what a route of these Gateways leads to.
-    pub(super) fn reached_by(&mut self, gateways: &BTreeSet<ObjectKey>) {
-        for (service, port) in std::mem::take(&mut self.reached) {
-            self.policies.reached(&service, &port, gateways);
-        }
-    }
-
-    pub(super) fn policies(&self) -> &Policies<'a> {
-        &self.policies
-    }
-
-    /// The backend of a name that was resolved, and the Service it comes from.
-    pub(super) fn found(&self, name: &Name) -> Option<&(ObjectKey, Backend)> {
-        self.found.get(name)
-    }
-
-    fn service(&self, key: &ObjectKey) -> Result<&'a Service, Fault> {
+    fn service(&mut self, key: &ObjectKey) -> Result<&'a Service, Fault> {
         if let Some(service) = self.snapshot.services.get(key) {
             return match service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) {
                 Some("ExternalName") => Err(not_found(format!(
@@ -104,12 +101,29 @@ impl<'a> Backends<'a> {
                 _ => Ok(service),
             };
         }
+        self.asked.dependencies.insert(Dependency::all("Service", &key.namespace));
         let neighbours = self.snapshot.services.keys().filter(|other| other.namespace == key.namespace);
         let remedy = match nearest(&key.name, neighbours.map(|other| other.name.as_str())) {
             Some(near) => format!("is {near} meant?"),
             None => "create it or correct the reference".to_owned(),
         };
         Err(not_found(format!("Service {key} does not exist; {remedy}")))
+    }
+}
+
+impl Found {
+    /// With the endpoints that these slices of its Service have.
+    pub(super) fn document<'s>(&self, service: &Service, slices: impl Iterator<Item = &'s EndpointSlice>) -> Document {
+        let endpoints: BTreeSet<_> = match port(&self.service, service, Some(self.port)) {
+            Ok((_, port)) => slices.flat_map(|slice| endpoints(slice, port)).collect(),
+            Err(_) => BTreeSet::new(),
+        };
+        Document::Backend(Backend {
+            name: self.name.clone(),
+            protocol: self.protocol,
+            endpoints: endpoints.into_iter().collect(),
+            tls: self.tls.clone(),
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! References of listeners to Secrets: whether they may be followed, and which certificates they
 //! lead to.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use conf::{Certificate, Name, nearest};
+use conf::{Certificate, Document, Name, nearest};
 
 use super::grant::{self, Referrer};
 use super::name;
+use super::readings::Readings;
 use crate::api::gateways::GatewayListenersTlsCertificateRefs as CertificateRef;
 use crate::api::{ObjectKey, ObjectRef, Secret};
 use crate::snapshot::Snapshot;
@@ -15,12 +16,16 @@ use crate::status::Fault;
 /// The certificates that references lead to, read when they are first asked for.
 pub(super) struct Certificates<'a> {
     snapshot: &'a Snapshot,
-    found: BTreeMap<Name, (ObjectKey, Certificate)>,
+    readings: Readings<Secret>,
 }
 
 impl<'a> Certificates<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, found: BTreeMap::new() }
+    pub(super) fn new(snapshot: &'a Snapshot, readings: Readings<Secret>) -> Self {
+        Self { snapshot, readings }
+    }
+
+    pub(super) fn into_readings(self) -> Readings<Secret> {
+        self.readings
     }
 
     /// The certificate that a reference leads to. Whether a Secret exists, and what it holds, is told
@@ -39,19 +44,11 @@ impl<'a> Certificates<'a> {
         grant::permit(self.snapshot, referrer, &ObjectRef::new(SECRET, &key))?;
         let secret = self.secret(&key)?;
         let name = name::certificate(&key);
-        if !self.found.contains_key(&name) {
-            let certificate = certificate(&key, name.clone(), secret)?;
-            self.found.insert(name.clone(), (key, certificate));
-        }
+        self.readings.read(&key, secret, || certificate(&key, name.clone(), secret).map(Document::Certificate))?;
         Ok(name)
     }
 
-    /// The certificate of a name that was resolved, and the Secret it comes from.
-    pub(super) fn found(&self, name: &Name) -> Option<&(ObjectKey, Certificate)> {
-        self.found.get(name)
-    }
-
-    fn secret(&self, key: &ObjectKey) -> Result<&'a Secret, Fault> {
+    fn secret(&self, key: &ObjectKey) -> Result<&'a Arc<Secret>, Fault> {
         if let Some(secret) = self.snapshot.secrets.get(key) {
             return Ok(secret);
         }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Addresses, Bundle, Options, ServiceType};
 use crate::api::{CONTROLLER_NAME, GatewayClass, ObjectKey, ObjectRef};
@@ -30,10 +31,10 @@ impl Class<'_> {
         }
         Status {
             object: ObjectRef::new("GatewayClass", &ObjectKey::new("", name)),
-            content: Content::GatewayClass(GatewayClassStatus {
+            content: Arc::new(Content::GatewayClass(GatewayClassStatus {
                 conditions,
                 supported_features: features(options).map(|name| Feature { name }).collect(),
-            }),
+            })),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use conf::{Document, Name};
 
@@ -14,6 +15,7 @@ use super::frontend::Frontend;
 use super::grant::Referrer;
 use super::listener::{Holder, Listener};
 use super::listener_set::{self, ListenerSet};
+use super::offer::{Offer, Offered};
 use super::pods::Pods;
 use super::service::{Exposed, Services};
 use super::target::{self, Entrance};
@@ -200,6 +202,24 @@ impl<'a> Gateway<'a> {
         listeners.into_iter().filter(move |listener| is_accepted && listener.is_usable())
     }
 
+    pub(super) fn offer(&self) -> Offer {
+        let is_accepted = self.is_accepted();
+        let offered = |listener: &Listener<'_>| Offered {
+            name: listener.name.clone(),
+            section: listener.spec.name.clone(),
+            port: listener.spec.port,
+            hostname: listener.hostname.clone(),
+            kinds: listener.kinds.iter().map(|kind| kind.kind).collect(),
+            namespaces: listener.spec.allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.clone()),
+            is_served: is_accepted && listener.is_usable(),
+        };
+        let holders = self.sets.keys().map(|set| Holder::listener_set(set)).chain([Holder::gateway(self.key)]);
+        Offer {
+            listeners: self.listeners.iter().map(offered).collect(),
+            positions: holders.map(|holder| (holder.object(), self.positions(holder))).collect(),
+        }
+    }
+
     /// The documents, each with the name of its file.
     pub(super) fn documents(&self, bind: IpAddr) -> impl Iterator<Item = (String, Document)> {
         self.served(&self.listeners).filter_map(move |listener| {
@@ -225,7 +245,7 @@ impl<'a> Gateway<'a> {
         };
         Status {
             object: ObjectRef::new("Gateway", self.key),
-            content: Content::Gateway(GatewayStatus {
+            content: Arc::new(Content::Gateway(GatewayStatus {
                 addresses: self.reach.addresses.clone(),
                 attached_listener_sets: self.sets.values().filter(|set| set.is_accepted(self)).count(),
                 conditions: [
@@ -243,7 +263,7 @@ impl<'a> Gateway<'a> {
                 .flatten()
                 .collect(),
                 listeners: self.own().map(|listener| listener.status(generation, self.fault.as_ref())).collect(),
-            }),
+            })),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is wrong with a listener, by itself and beside its neighbours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use conf::{Clients, Hostname, Name, Tls};
@@ -29,6 +29,10 @@ impl<'a> Holder<'a> {
 
     pub(super) fn listener_set(key: &'a ObjectKey) -> Self {
         Self { kind: "ListenerSet", key }
+    }
+
+    pub(super) fn object(self) -> ObjectRef {
+        ObjectRef::new(self.kind, self.key)
     }
 }
 
@@ -61,8 +65,8 @@ pub(super) struct Listener<'a> {
     pub(super) overlap: Option<String>,
     /// What it refers to and cannot have.
     pub(super) unresolved: Option<Fault>,
-    /// The routes accepted by it.
-    pub(super) attached: BTreeSet<ObjectRef>,
+    /// How many routes are accepted by it.
+    pub(super) attached: usize,
 }
 
 impl<'a> Listener<'a> {
@@ -102,7 +106,7 @@ impl<'a> Listener<'a> {
             conflict: None,
             overlap: None,
             unresolved: both(both(missing, unknown), vain),
-            attached: BTreeSet::new(),
+            attached: 0,
         }
     }
 
@@ -167,7 +171,7 @@ impl<'a> Listener<'a> {
         ListenerStatus {
             name: name.clone(),
             supported_kinds: self.kinds.clone(),
-            attached_routes: self.attached.len(),
+            attached_routes: self.attached,
             conditions: [
                 Some(Condition::unless(
                     self.fault.as_ref(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::gateway::Gateway;
 use super::listener::Listener;
@@ -9,7 +10,7 @@ use super::name;
 use super::namespace::Selector;
 use crate::api::gateways::{GatewayAllowedListeners, GatewayAllowedListenersNamespacesFrom as From};
 use crate::api::{self, GROUP, Namespace, ObjectKey, ObjectRef};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ByKey, Snapshot};
 use crate::status::{Condition, Content, Fault, ListenerSetStatus, Status, Truth};
 
 /// A ListenerSet that names a Gateway of ours.
@@ -25,7 +26,7 @@ pub(super) struct ListenerSet<'a> {
 /// Those that name a Gateway, by the Gateway's name, in the order of precedence: "ListenerSet ordered
 /// by creation time (oldest first)", then "ordered alphabetically by {namespace}/{name}".
 pub(super) fn by_gateway(snapshot: &Snapshot) -> BTreeMap<ObjectKey, Vec<(&ObjectKey, &api::ListenerSet)>> {
-    let mut all: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut all: BTreeMap<_, Vec<(_, &api::ListenerSet)>> = BTreeMap::new();
     for (key, set) in &snapshot.listener_sets {
         if let Some(gateway) = gateway_of(key, set) {
             all.entry(gateway).or_default().push((key, set));
@@ -75,7 +76,7 @@ impl<'a> ListenerSet<'a> {
         object: &'a api::ListenerSet,
         gateway: &ObjectKey,
         gateway_object: &api::Gateway,
-        namespaces: &BTreeMap<ObjectKey, Namespace>,
+        namespaces: &ByKey<Namespace>,
     ) -> Self {
         let allowed = gateway_object.spec.allowed_listeners.as_ref();
         Self { key, object, refusal: refusal(key, gateway, allowed, namespaces), positions: 0..0 }
@@ -119,7 +120,7 @@ impl<'a> ListenerSet<'a> {
         let listeners = self.listeners(gateway).iter();
         Status {
             object: ObjectRef::new("ListenerSet", self.key),
-            content: Content::ListenerSet(ListenerSetStatus {
+            content: Arc::new(Content::ListenerSet(ListenerSetStatus {
                 conditions: vec![
                     self.accepted(gateway, fault.as_ref()),
                     Condition::unless(
@@ -130,7 +131,7 @@ impl<'a> ListenerSet<'a> {
                     ),
                 ],
                 listeners: listeners.map(|listener| listener.status(generation, obstacle.as_ref())).collect(),
-            }),
+            })),
         }
     }
 
@@ -158,7 +159,7 @@ fn refusal(
     set: &ObjectKey,
     gateway: &ObjectKey,
     allowed: Option<&GatewayAllowedListeners>,
-    namespaces: &BTreeMap<ObjectKey, Namespace>,
+    namespaces: &ByKey<Namespace>,
 ) -> Option<Fault> {
     let allowed = allowed.and_then(|allowed| allowed.namespaces.as_ref());
     let is_allowed = match allowed.and_then(|allowed| allowed.from.as_ref()) {
@@ -225,7 +226,7 @@ spec:
         let (snapshot, warnings) = Snapshot::from_manifests(&manifests);
         assert_eq!(warnings, []);
         let translation = translate(&snapshot, &Options::default());
-        let refused = translation.statuses.iter().filter_map(|status| match &status.content {
+        let refused = translation.statuses.iter().filter_map(|status| match &*status.content {
             Content::ListenerSet(set) => Some((status.object.key.name.as_str(), set)),
             _ => None,
         });

@@ -17,9 +17,12 @@ mod http_match;
 mod https;
 mod listener;
 mod listener_set;
+mod memo;
 mod name;
 mod namespace;
+mod offer;
 mod pods;
+mod readings;
 mod route;
 mod rule;
 mod service;
@@ -28,16 +31,12 @@ mod tls_policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use conf::{Document, Kind, Name};
+use conf::{Document, Name};
 
 pub use self::address::{Addresses, ServiceType, UnknownServiceType};
-use self::any_route::AnyRoute;
-use self::authorities::Bundles;
-use self::backend::Backends;
-use self::certificate::Certificates;
-use self::gateway::Gateway;
-use self::tls_policy::Policies;
+pub use self::memo::Memo;
 use crate::api::{GROUP, ObjectRef};
 use crate::owned::Objects;
 use crate::snapshot::Snapshot;
@@ -86,10 +85,14 @@ impl Bundle {
     }
 }
 
+/// Documents by the name of the file that holds them. What did not change is the same in the next
+/// translation by the same [`Memo`].
+pub type Files = BTreeMap<Arc<str>, Vec<Arc<Document>>>;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Translation {
-    /// The documents by the name of the file that holds them, a file for each source object.
-    pub files: BTreeMap<String, Vec<Document>>,
+    /// A file for each source object.
+    pub files: Files,
     /// Of every object that is ours, by kind and name.
     pub statuses: Vec<Status>,
     /// What clients reach the Gateways by, where that is for the adapter to make.
@@ -103,76 +106,11 @@ pub fn listener_name(holder: &ObjectRef, listener: &str) -> Name {
 
 /// Never fails: what is wrong with an object becomes its status, and spoils nothing beside it.
 pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
-    let classes = class::ours(snapshot);
-    let (mut certificates, mut bundles) = (Certificates::new(snapshot), Bundles::new(snapshot));
-    let (mut gateways, objects) = gateway::ours(snapshot, &classes, &mut certificates, &mut bundles, options);
-    let mut backends = Backends::new(snapshot, Policies::new(snapshot, &mut bundles));
-    let mut translation = Translation { objects, ..Translation::default() };
-    let mut route_statuses = Vec::new();
-    let http_routes = snapshot.http_routes.iter().map(|(key, route)| (key, AnyRoute::Http(route)));
-    let grpc_routes = snapshot.grpc_routes.iter().map(|(key, route)| (key, AnyRoute::Grpc(route)));
-    for (key, route) in http_routes.chain(grpc_routes) {
-        let Some(translated) = route::translate(key, route, &mut gateways, snapshot, &mut backends) else {
-            continue;
-        };
-        route_statuses.push(translated.status);
-        if let Some((file, document)) = translated.document {
-            translation.add(file, Document::Route(document));
-        }
-    }
-    for (file, document) in gateways.values().flat_map(|gateway| gateway.documents(options.bind)) {
-        translation.add(file, document);
-    }
-    translation.add_backends(&backends);
-    translation.add_certificates(&certificates);
-    translation.add_authorities(&bundles);
-    let class_statuses = classes.iter().map(|(name, class)| class.status(name, options));
-    let gateway_statuses = gateways.values().map(Gateway::status);
-    let sets = gateways.values().flat_map(|gateway| gateway.sets.values().map(move |set| (gateway, set)));
-    let set_statuses: BTreeMap<_, _> = sets.map(|(gateway, set)| (set.key, set.status(gateway))).collect();
-    translation.statuses = class_statuses
-        .chain(gateway_statuses)
-        .chain(set_statuses.into_values())
-        .chain(route_statuses)
-        .chain(backends.policies().statuses())
-        .collect();
-    translation
+    Memo::default().translate(snapshot, options)
 }
 
 impl Translation {
     pub fn documents(&self) -> impl Iterator<Item = &Document> + Clone {
-        self.files.values().flatten()
-    }
-
-    fn add(&mut self, file: String, document: Document) {
-        self.files.entry(file).or_default().push(document);
-    }
-
-    /// Only those that a document refers to: routes that nobody serves have references too.
-    fn add_backends(&mut self, backends: &Backends<'_>) {
-        for (service, backend) in self.references(Kind::Backend).iter().filter_map(|name| backends.found(name)) {
-            self.add(name::file("backend", service), Document::Backend(backend.clone()));
-        }
-    }
-
-    /// Only those of listeners that are served: a private key goes where it is needed.
-    fn add_certificates(&mut self, certificates: &Certificates<'_>) {
-        let names = self.references(Kind::Certificate);
-        for (secret, certificate) in names.iter().filter_map(|name| certificates.found(name)) {
-            self.add(name::file("certificate", secret), Document::Certificate(certificate.clone()));
-        }
-    }
-
-    fn add_authorities(&mut self, bundles: &Bundles<'_>) {
-        let names = self.references(Kind::Authorities);
-        for (config_map, authorities) in names.iter().filter_map(|name| bundles.found(name)) {
-            self.add(name::file("authorities", config_map), Document::Authorities(authorities.clone()));
-        }
-    }
-
-    /// The documents of a kind that others refer to.
-    fn references(&self, kind: Kind) -> BTreeSet<Name> {
-        let references = self.documents().flat_map(conf::references).map(|(_, reference)| reference);
-        references.filter(|key| key.kind == kind).map(|key| key.name).collect()
+        self.files.values().flatten().map(|document| &**document)
     }
 }

@@ -6,6 +6,7 @@ use crate::api::gateways::{
     GatewayAllowedListenersNamespacesSelector, GatewayListenersAllowedRoutesNamespacesSelector,
 };
 use crate::api::{Namespace, ObjectKey};
+use crate::snapshot::ByKey;
 
 /// Those whose labels fulfil all that is demanded.
 pub(super) struct Selector<'s> {
@@ -45,8 +46,8 @@ from_generated!(GatewayAllowedListenersNamespacesSelector, GatewayListenersAllow
 
 impl Selector<'_> {
     /// An operator that is none holds never.
-    pub(super) fn selects(&self, namespace: &str, namespaces: &BTreeMap<ObjectKey, Namespace>) -> bool {
-        let object = namespaces.get(&ObjectKey::new("", namespace));
+    pub(super) fn selects(&self, namespace: &str, namespaces: &ByKey<Namespace>) -> bool {
+        let object = namespaces.get(&ObjectKey::new("", namespace)).map(|object| &**object);
         let present = labels(namespace, object);
         let equal = self.labels.iter().all(|(key, value)| present.get(key) == Some(value));
         equal

@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use conf::{Hostname, Name};
+use conf::{Document, Hostname, Name};
 
 use super::any_route::AnyRoute;
 use super::attach::{self, Candidate};
 use super::backend::Backends;
-use super::gateway::Gateway;
-use super::listener::Holder;
+use super::memo::Dependency;
+use super::offer::Offer;
 use super::rule::Rules;
 use super::{listener_set, name};
 use crate::api::http_route::ParentRef;
@@ -15,18 +16,30 @@ use crate::snapshot::Snapshot;
 use crate::status::{Condition, Content, Fault, ParentStatus, RouteStatus, Status, Truth};
 
 /// What becomes of one route that refers to Gateways of ours.
+#[derive(Debug)]
 pub(super) struct Translated {
     /// With the name of its file; none where no listener serves it.
-    pub(super) document: Option<(String, conf::Route)>,
+    pub(super) document: Option<(Arc<str>, Arc<Document>)>,
+    /// The listeners that accept it, by their positions among the Gateway's.
+    pub(super) attached: BTreeSet<(ObjectKey, usize)>,
     pub(super) status: Status,
 }
 
-/// None for a route that concerns no Gateway of ours. Counts the route at the listeners that
-/// accept it.
+/// What a route depends on beside itself and its references to backends.
+pub(super) fn dependencies(key: &ObjectKey, route: AnyRoute<'_>, snapshot: &Snapshot) -> BTreeSet<Dependency> {
+    let mut all = BTreeSet::from([Dependency::object("Namespace", &ObjectKey::new("", &key.namespace))]);
+    for (kind, holder) in route.parent_refs().iter().filter_map(|parent| holder_of(key, parent)) {
+        all.insert(Dependency::object(kind, &holder));
+        all.extend(gateway_of(kind, &holder, snapshot).map(|gateway| Dependency::object("Gateway", &gateway)));
+    }
+    all
+}
+
+/// None for a route that concerns no Gateway of ours.
 pub(super) fn translate(
     key: &ObjectKey,
     route: AnyRoute<'_>,
-    gateways: &mut BTreeMap<&ObjectKey, Gateway<'_>>,
+    offers: &BTreeMap<ObjectKey, Offer>,
     snapshot: &Snapshot,
     backends: &mut Backends<'_>,
 ) -> Option<Translated> {
@@ -35,8 +48,8 @@ pub(super) fn translate(
         .iter()
         .filter_map(|parent| {
             let (kind, holder) = holder_of(key, parent)?;
-            let gateway = gateway_of(kind, &holder, snapshot).filter(|gateway| gateways.contains_key(gateway))?;
-            Some((parent, kind, holder, gateway))
+            let (gateway, offer) = offers.get_key_value(&gateway_of(kind, &holder, snapshot)?)?;
+            Some((parent, ObjectRef::new(kind, &holder), gateway, offer))
         })
         .collect();
     if parents.is_empty() {
@@ -47,47 +60,37 @@ pub(super) fn translate(
     let rules = Rules::of(key, route, backends);
     let mut statuses = Vec::new();
     let mut listeners: Vec<Name> = Vec::new();
-    let mut accepting = BTreeSet::new();
-    for (parent, kind, holder, gateway) in parents {
-        let Some(gateway) = gateways.get_mut(&gateway) else { continue };
-        let holder = Holder { kind, key: &holder };
+    let mut counted = BTreeSet::new();
+    for (parent, holder, gateway, offer) in parents {
         let attached = hostnames.as_ref().map_err(Clone::clone).and_then(|hostnames| {
-            attach::attach(
-                &Candidate { kind: route.kind(), key, hostnames },
-                parent,
-                holder,
-                gateway,
-                &snapshot.namespaces,
-            )
+            let candidate = Candidate { kind: route.kind(), key, hostnames };
+            attach::attach(&candidate, parent, &holder, offer, &snapshot.namespaces)
         });
         let accepted = attached.and_then(|attached| {
             // Even a route without a rule that can be followed is served, with 500.
-            let served = gateway.served(attached.iter().map(|i| &gateway.listeners[*i]));
+            let served = attached.iter().map(|i| &offer.listeners[*i]).filter(|listener| listener.is_served);
             listeners.extend(served.map(|listener| listener.name.clone()));
             rules.accepted()?;
-            for i in attached {
-                gateway.listeners[i].attached.insert(object.clone());
-            }
-            accepting.insert(gateway.key.clone());
+            counted.extend(attached.into_iter().map(|i| (gateway.clone(), i)));
             Ok(())
         });
         let generation = route.metadata().generation;
         statuses.push(ParentStatus {
             parent_ref: parent.clone(),
             controller_name: CONTROLLER_NAME,
-            conditions: conditions(&object, holder, accepted, &rules, generation),
+            conditions: conditions(&object, &holder, accepted, &rules, generation),
         });
     }
-    backends.reached_by(&accepting);
     listeners.sort();
     listeners.dedup();
     let document = hostnames.ok().filter(|_| !listeners.is_empty()).map(|hostnames| {
         let (name, file) = route.names(key);
         let order = name::order(route.metadata(), key);
-        (file, conf::Route { name, listeners, hostnames, order, rules: rules.rules })
+        let route = Document::Route(conf::Route { name, listeners, hostnames, order, rules: rules.rules });
+        (file.into(), Arc::new(route))
     });
-    let content = Content::Route(RouteStatus { parents: statuses });
-    Some(Translated { document, status: Status { object, content } })
+    let content = Arc::new(Content::Route(RouteStatus { parents: statuses }));
+    Some(Translated { document, attached: counted, status: Status { object, content } })
 }
 
 /// The Gateway or ListenerSet that a parent reference names, whosoever it is.
@@ -115,7 +118,7 @@ fn hostnames(texts: &[String]) -> Result<Vec<Hostname>, Fault> {
 
 fn conditions(
     route: &ObjectRef,
-    parent: Holder<'_>,
+    parent: &ObjectRef,
     accepted: Result<(), Fault>,
     rules: &Rules,
     generation: Option<i64>,

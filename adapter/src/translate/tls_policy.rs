@@ -1,6 +1,7 @@
 //! BackendTLSPolicies: what the endpoints of Services must prove, and what is told of that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use conf::{BackendTls, Document, SubjectAltName};
 
@@ -21,7 +22,10 @@ pub(super) struct Policies<'a> {
 }
 
 /// A Service, or one port of it by its name.
-type Target = (ObjectKey, Option<String>);
+pub(super) type Target = (ObjectKey, Option<String>);
+
+/// What a policy demands, or why that is not known.
+pub(super) type Demand = (ObjectKey, Result<BackendTls, Fault>);
 
 struct Policy<'a> {
     object: &'a BackendTlsPolicy,
@@ -75,6 +79,16 @@ impl<'a> Policies<'a> {
         }
     }
 
+    pub(super) fn are_none(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// What is demanded for each target.
+    pub(super) fn demands(&self) -> impl Iterator<Item = (Target, Demand)> {
+        let first = self.by_target.iter().filter_map(|(target, policies)| Some((target, *policies.first()?)));
+        first.map(|(target, key)| (target.clone(), (key.clone(), self.policies[key].tls.clone())))
+    }
+
     /// Routes of these Gateways lead to the port.
     pub(super) fn reached<'g>(
         &mut self,
@@ -125,7 +139,7 @@ impl Policy<'_> {
             controller_name: CONTROLLER_NAME,
             conditions: conditions.to_vec(),
         });
-        let content = Content::Policy(PolicyStatus { ancestors: ancestors.collect() });
+        let content = Arc::new(Content::Policy(PolicyStatus { ancestors: ancestors.collect() }));
         Status { object: ObjectRef::new(KIND, key), content }
     }
 }
