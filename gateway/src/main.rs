@@ -57,6 +57,7 @@ fn explain(explain: &Explain) -> anyhow::Result<ExitCode> {
 
 fn serve(serve: &Serve) -> anyhow::Result<ExitCode> {
     log::start(serve.log_level);
+    use_small_pages();
     take_low_ports();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(serve.threads())
@@ -121,6 +122,16 @@ impl Stop {
         }
     }
 }
+
+/// The allocator asks for pages of 2 MiB, of which a gateway with a few routes would have four.
+#[cfg(target_os = "linux")]
+fn use_small_pages() {
+    // Without them it works as well, and an old system has none to turn off.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn use_small_pages() {}
 
 /// Every connection takes a file, with its way to the backend two; many systems allow 1024 unless a
 /// program asks for more.

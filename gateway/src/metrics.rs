@@ -1,13 +1,15 @@
 //! The metrics of the program: one registry, and the metrics that are not the mirrors'.
 //!
 //! Labels are names of routes and classes of status codes, never paths or hosts, so that the
-//! number of series is bounded by the configuration. Handles are looked up once, when a table is
-//! compiled; the request path only adds to them.
+//! number of series is bounded by the configuration. Handles are looked up once, when there is first
+//! something to count; after that, the request path only adds to them.
 
 mod program;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use conf::Name;
 use http::StatusCode;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
@@ -24,10 +26,15 @@ pub struct Metrics {
 }
 
 /// The counters of one route's requests.
-#[derive(Debug)]
+///
+/// Each is made when it is first needed: all of one route's take four kilobytes, and of many routes
+/// few have answers of every class, or any.
 pub struct Requests {
-    by_class: [IntCounter; CLASSES.len()],
-    durations: Histogram,
+    metrics: Metrics,
+    /// Without one, of the requests that no route matched.
+    route: Option<Name>,
+    by_class: [OnceLock<IntCounter>; CLASSES.len()],
+    durations: OnceLock<Histogram>,
 }
 
 /// The counters of the retries of one route.
@@ -79,12 +86,9 @@ impl Metrics {
         Self { registry, requests, durations, retries }
     }
 
-    /// The counters of a route; of requests that no route matched, with the empty name.
-    pub fn requests(&self, route: &str) -> Requests {
-        Requests {
-            by_class: CLASSES.map(|class| self.requests.with_label_values(&[route, class])),
-            durations: self.durations.with_label_values(&[route]),
-        }
+    /// The counters of a route; without one, of requests that no route matched.
+    pub fn requests(&self, route: Option<Name>) -> Requests {
+        Requests { metrics: self.clone(), route, by_class: Default::default(), durations: OnceLock::new() }
     }
 
     /// Those of a route that has a rule for retries.
@@ -103,9 +107,16 @@ impl Default for Metrics {
 impl Requests {
     /// Counts one request that has ended.
     pub fn record(&self, status: Option<StatusCode>, duration: Duration) {
-        let class = status.map_or(0, |status| usize::from(status.as_u16() / 100));
-        self.by_class[class.min(CLASSES.len() - 1)].inc();
-        self.durations.observe(duration.as_secs_f64());
+        let class = status.map_or(0, |status| usize::from(status.as_u16() / 100)).min(CLASSES.len() - 1);
+        let Metrics { requests, durations, .. } = &self.metrics;
+        self.by_class[class].get_or_init(|| requests.with_label_values(&[self.route(), CLASSES[class]])).inc();
+        let durations = self.durations.get_or_init(|| durations.with_label_values(&[self.route()]));
+        durations.observe(duration.as_secs_f64());
+    }
+
+    /// The label `route`.
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("", Name::as_str)
     }
 }
 
@@ -123,11 +134,12 @@ mod tests {
     #[test]
     fn requests_are_counted_by_route_and_class() {
         let metrics = Metrics::new();
-        let requests = metrics.requests("shop/cart");
+        let requests = metrics.requests(Some("shop/cart".parse().unwrap()));
+        assert!(metrics.registry.gather().iter().all(|family| family.get_metric().is_empty()));
         requests.record(Some(StatusCode::OK), Duration::from_millis(3));
         requests.record(None, Duration::from_millis(3));
         let count = |class| metrics.requests.with_label_values(&["shop/cart", class]).get();
         assert_eq!(CLASSES.map(count), [1, 0, 1, 0, 0, 0]);
-        assert_eq!(requests.durations.get_sample_count(), 2);
+        assert_eq!(metrics.durations.with_label_values(&["shop/cart"]).get_sample_count(), 2);
     }
 }

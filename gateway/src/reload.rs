@@ -64,6 +64,9 @@ impl Loader {
     pub(crate) fn load(&mut self) -> Result<(), ReadError> {
         let changes = self.source.read()?;
         if !changes.is_empty() {
+            // One copy after another, or for a moment there were two of all documents.
+            let changes =
+                changes.into_iter().map(|(key, document)| (key, document.map(|document| (*document).clone())));
             (self.table, self.problems) = self.compiler.apply(changes);
         }
         Ok(())

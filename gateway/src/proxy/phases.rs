@@ -41,7 +41,7 @@ impl Phases {
         access_log: AccessLog,
         settings: Settings,
     ) -> Self {
-        let recorder = Arc::new(Recorder { access_log, unrouted: metrics.requests("") });
+        let recorder = Arc::new(Recorder { access_log, unrouted: metrics.requests(None) });
         Self { table, recorder, settings, tunnels: tunnel::Tunnels::new() }
     }
 }

@@ -13,7 +13,7 @@ use conf::{Document, Key, Location, Problem};
 #[derive(Debug, Default)]
 pub(super) struct File {
     /// In the order of the file.
-    pub(super) documents: Vec<Placed>,
+    pub(super) documents: Box<[Placed]>,
     /// The last good versions of documents that cannot be used as they are now.
     pub(super) kept: Vec<Placed>,
     pub(super) problems: Vec<Problem>,
@@ -80,9 +80,9 @@ impl File {
             Ok(text) => {
                 let conf::Parsed { documents, problems } = conf::parse(&text);
                 let placed = |(location, document)| placed(path, location, document, before);
-                (documents.into_iter().map(placed).collect(), problems)
+                (documents.into_iter().map(placed).collect::<Box<[_]>>(), problems)
             }
-            Err(problem) => (Vec::new(), vec![problem]),
+            Err(problem) => (Box::default(), vec![problem]),
         };
         let mut kept: Vec<Placed> = problems.iter().filter_map(|p| p.document.as_ref()).filter_map(last_good).collect();
         if problems.iter().any(|problem| problem.document.is_none()) {
@@ -146,7 +146,8 @@ fn placed(path: &Path, location: Location, mut document: Document, before: Optio
     let same = before
         .and_then(|file| file.documents.iter().find(|placed| placed.key == key))
         .filter(|placed| *placed.document == document);
-    let document = same.map_or_else(|| Arc::new(document), |placed| placed.document.clone());
+    // A copy has no room to spare, which what grew as it was read has much of.
+    let document = same.map_or_else(|| Arc::new(document.clone()), |placed| placed.document.clone());
     Placed { location, key, document }
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct ReadError {
 }
 
 /// One document that is new, or different, or gone.
-pub(crate) type Change = (Key, Option<Document>);
+pub(crate) type Change = (Key, Option<Arc<Document>>);
 
 /// How often to look again for files that change while others are read.
 const ROUNDS: usize = 5;
@@ -112,7 +112,7 @@ impl Source {
         let changed = live.iter().filter(|(key, now)| {
             self.live.get(key).is_none_or(|before| !Arc::ptr_eq(&before.placed.document, &now.placed.document))
         });
-        let changed = changed.map(|(key, now)| (key.clone(), Some((*now.placed.document).clone())));
+        let changed = changed.map(|(key, now)| (key.clone(), Some(now.placed.document.clone())));
         let mut changes: Vec<Change> = gone.chain(changed).collect();
         changes.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.live = live;

@@ -259,8 +259,8 @@ fn routes_without_an_order_go_by_file_and_place() {
     fixture.write("0.yaml", "route: {name: e, order: own, listeners: [l], rules: [{}]}\n");
     let mut orders: Vec<(String, String)> = Vec::new();
     for (key, document) in fixture.source.read().unwrap() {
-        let Some(Document::Route(route)) = document else { panic!("{key}") };
-        orders.push((route.order, key.name.to_string()));
+        let Some(Document::Route(route)) = document.as_deref() else { panic!("{key}") };
+        orders.push((route.order.clone(), key.name.to_string()));
     }
     orders.sort();
     let names: Vec<_> = orders.iter().map(|(_, name)| name.as_str()).collect();

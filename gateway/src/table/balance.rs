@@ -9,7 +9,7 @@ use super::{BackendId, Filters};
 #[derive(Default)]
 pub struct Backends {
     /// Each with the sum of the weights up to its own; those of weight 0 are not there.
-    choices: Vec<(u64, Arc<Choice>)>,
+    choices: Box<[(u64, Arc<Choice>)]>,
     sequence: Sequence<CHOICES>,
 }
 

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use conf::{Match, PathMatch};
@@ -17,8 +16,9 @@ pub(super) struct PathMap {
     prefixes: Longest<Candidates>,
 }
 
-/// Those that the path does not tell apart, in order of precedence.
-type Candidates = Arc<BTreeMap<Precedence, Candidate>>;
+/// Those that the path does not tell apart, in order of precedence. Nearly always it is one, for
+/// which a tree would take up a kilobyte.
+type Candidates = Arc<Vec<(Precedence, Candidate)>>;
 
 /// A rule, and one of the matches for which it answers.
 #[derive(Clone)]
@@ -61,7 +61,14 @@ impl PathMap {
                 self.prefixes.get_mut(prefix)
             }
         };
-        Arc::make_mut(candidates.expect("it is there or was just inserted")).insert(precedence, candidate);
+        let candidates = Arc::make_mut(candidates.expect("it is there or was just inserted"));
+        if candidates.is_empty() {
+            candidates.reserve_exact(1);
+        }
+        match candidates.binary_search_by(|(other, _)| other.cmp(&precedence)) {
+            Ok(index) => candidates[index].1 = candidate,
+            Err(index) => candidates.insert(index, (precedence, candidate)),
+        }
     }
 
     /// `conditions` are those that the candidate was inserted with.
@@ -88,19 +95,25 @@ impl PathMap {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Precedence, &Candidate)> {
         let exact = self.exact.iter().map(|(_, candidates)| candidates);
         let prefixes = self.prefixes.iter().map(|(_, candidates)| candidates);
-        exact.chain([&self.regexes]).chain(prefixes).flat_map(|candidates| candidates.iter())
+        exact
+            .chain([&self.regexes])
+            .chain(prefixes)
+            .flat_map(|candidates| candidates.iter())
+            .map(|(precedence, candidate)| (precedence, candidate))
     }
 }
 
 fn first<'c>(candidates: &'c Candidates, request: &Request<'_>) -> Option<&'c Arc<Rule>> {
-    let candidate = candidates.values().find(|candidate| holds(&candidate.conditions, request))?;
+    let (_, candidate) = candidates.iter().find(|(_, candidate)| holds(&candidate.conditions, request))?;
     Some(&candidate.rule)
 }
 
 /// Removes a candidate and tells whether none is left.
 fn is_last(candidates: &mut Candidates, precedence: &Precedence) -> bool {
     let candidates = Arc::make_mut(candidates);
-    candidates.remove(precedence);
+    if let Ok(index) = candidates.binary_search_by(|(other, _)| other.cmp(precedence)) {
+        candidates.remove(index);
+    }
     candidates.is_empty()
 }
 

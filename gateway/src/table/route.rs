@@ -15,10 +15,13 @@ pub(super) struct Route {
     pub(super) listeners: Vec<Name>,
     hostnames: Vec<Hostname>,
     order: Arc<str>,
-    rules: Vec<(Arc<Rule>, Vec<Arc<Match>>)>,
+    rules: Vec<(Arc<Rule>, Matches)>,
     /// The backends that its rules refer to, as often as they do.
     pub(super) references: Vec<Name>,
 }
+
+/// Those of one rule; any of them is enough.
+type Matches = Box<[Arc<Match>]>;
 
 impl Route {
     /// Under which hostnames of a listener its matches stand, and where.
@@ -67,7 +70,7 @@ impl Resolver<'_> {
     /// The rules go on with the shares of those of the version before.
     pub(super) fn route(&mut self, document: conf::Route, before: Option<&Route>) -> Route {
         let conf::Route { name, listeners, hostnames, order, rules } = document;
-        let requests = Arc::new(self.metrics.requests(name.as_str()));
+        let requests = Arc::new(self.metrics.requests(Some(name.clone())));
         let mut resolving = Resolving { resolver: self, route: &name, requests, references: Vec::new() };
         let rules = rules.into_iter().enumerate().map(|(index, rule)| {
             let before = before.and_then(|route| route.rules.get(index)).map(|(rule, _)| &**rule);
@@ -87,7 +90,7 @@ struct Resolving<'r, 'c> {
 }
 
 impl Resolving<'_, '_> {
-    fn rule(&mut self, index: usize, document: conf::Rule, before: Option<&Rule>) -> (Arc<Rule>, Vec<Arc<Match>>) {
+    fn rule(&mut self, index: usize, document: conf::Rule, before: Option<&Rule>) -> (Arc<Rule>, Matches) {
         let conf::Rule { name, matches, filters, backends, timeouts, retry } = document;
         let choices = backends.into_iter().map(|weighted| {
             let conf::WeightedBackend { target, weight, filters } = weighted;
