@@ -4,6 +4,9 @@
 //! small buffer against that, which streams accepted elsewhere do not get, and which may hold back
 //! the head of an answer whose body is slow. Here small writes are gathered until the task of the
 //! connection has nothing more to do at once: [`gather`] then sends them in one call.
+//!
+//! It also reads a request's head into a small buffer, and passes on the piece of the body that
+//! comes with it by itself, ahead of the rest. Here that piece is held back, and read with the rest.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -26,8 +29,10 @@ use super::transport::Transport;
 
 /// One end of a connection for Pingora to own.
 pub(super) struct Wire {
-    /// What was read to find out the protocol, to be read again.
+    /// What was read already and is to be read again, before anything else.
     received: Bytes,
+    /// Of the read behind `received`, which came first.
+    failure: Option<io::Error>,
     line: Arc<Mutex<Line>>,
     id: RawFd,
     digest: Arc<SocketDigest>,
@@ -47,6 +52,9 @@ struct Line {
 /// is waiting in one call, without being copied.
 const GATHERED: usize = 8 << 10;
 
+/// The room that Pingora has for a request's head at first, in bytes: by it, such a read is known.
+const HEAD_ROOM: usize = 4 << 10;
+
 /// Both ends of a connection from `peer`, of which `received` was read already.
 pub(super) fn wire(transport: Transport, received: Bytes, peer: SocketAddr) -> (Wire, Outlet) {
     let id = transport.socket().as_raw_fd();
@@ -55,7 +63,7 @@ pub(super) fn wire(transport: Transport, received: Bytes, peer: SocketAddr) -> (
     let _ = digest.peer_addr.set(Some(peer.into()));
     let line = Arc::new(Mutex::new(Line { transport, unsent: BytesMut::new(), ended: false }));
     let outlet = Outlet(line.clone());
-    (Wire { received, line, id, digest: Arc::new(digest) }, outlet)
+    (Wire { received, failure: None, line, id, digest: Arc::new(digest) }, outlet)
 }
 
 /// Runs what serves a connection, and sends what it has written whenever it waits for something.
@@ -160,16 +168,10 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.received.is_empty() {
-            let length = self.received.len().min(buffer.remaining());
-            buffer.put_slice(&self.received.split_to(length));
-            return Poll::Ready(Ok(()));
+impl Wire {
+    fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.failure.take() {
+            return Poll::Ready(Err(error));
         }
         let (room, before) = (buffer.remaining(), buffer.filled().len());
         let mut line = lock(&self.line);
@@ -178,6 +180,41 @@ impl AsyncRead for Wire {
             line.ended = true;
         }
         Poll::Ready(read)
+    }
+
+    /// Takes out of a buffer that is full what follows a request's head, if it can be its body: after
+    /// a GET comes the next request, of which Pingora wants to know.
+    fn hold_back_body(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let read = &buffer.filled()[before..];
+        if read.starts_with(b"GET ") {
+            return;
+        }
+        let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| at + 4) else { return };
+        self.received = Bytes::copy_from_slice(&read[end..]);
+        buffer.set_filled(before + end);
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (room, before) = (buffer.remaining(), buffer.filled().len());
+        let kept = self.received.len().min(room);
+        buffer.put_slice(&self.received.split_to(kept));
+        if buffer.remaining() > 0 {
+            match self.poll_receive(context, buffer) {
+                Poll::Ready(Err(error)) if kept > 0 => self.failure = Some(error),
+                Poll::Pending if kept > 0 => {}
+                read => ready!(read)?,
+            }
+        }
+        if room == HEAD_ROOM && buffer.remaining() == 0 && self.received.is_empty() {
+            self.hold_back_body(buffer, before);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -339,6 +376,35 @@ mod tests {
         let mut all = String::new();
         wire.read_to_string(&mut all).await.unwrap();
         assert_eq!(all, "first second");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_whole_although_it_began_behind_its_head() {
+        let (mut wire, _outlet, mut client) = connection(b"PO").await;
+        let body = vec![b'x'; 20_000];
+        let head = b"POST / HTTP/1.1\r\nContent-Length: 20000\r\n\r\n";
+        client.write_all(&[&head[2..], &body, b"next"].concat()).await.unwrap();
+        client.shutdown().await.unwrap();
+        poll_fn(|context| lock(&wire.line).transport.socket().poll_read_ready(context)).await.unwrap();
+        let mut first = BytesMut::with_capacity(HEAD_ROOM);
+        wire.read_buf(&mut first).await.unwrap();
+        assert_eq!(first, &head[..]);
+        let mut second = BytesMut::with_capacity(body.len());
+        wire.read_buf(&mut second).await.unwrap();
+        assert!(second == body, "{} bytes", second.len());
+        let mut rest = Vec::new();
+        wire.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"next");
+    }
+
+    #[tokio::test]
+    async fn requests_that_came_together_are_read_together() {
+        let (mut wire, _outlet, mut client) = connection(b"").await;
+        let requests = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
+        client.write_all(&requests).await.unwrap();
+        let mut first = BytesMut::with_capacity(HEAD_ROOM);
+        wire.read_buf(&mut first).await.unwrap();
+        assert!(first == requests[..HEAD_ROOM]);
     }
 
     #[tokio::test]
