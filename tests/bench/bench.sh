@@ -13,11 +13,11 @@ say() { printf '%s\n' "$*" >&2; }
 
 tests/setup.sh
 missing=()
-for program in nginx wrk h2load python3; do
+for program in nginx h2load python3; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("$program")
 done
 if [ ${#missing[@]} -gt 0 ]; then
-    say "Missing: ${missing[*]}. Install them with: apt-get install nginx-light wrk nghttp2-client python3 python3-venv"
+    say "Missing: ${missing[*]}. Install them with: apt-get install nginx-light nghttp2-client python3 python3-venv"
     exit 1
 fi
 
@@ -30,5 +30,6 @@ else
 fi
 
 cargo build --release --locked -p doppel-gateway
+table=$(cargo bench --locked -p doppel-gateway --bench table --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 target=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-exec tests/bench/run.py --doppel "$target/release/doppel-gateway" ${peers[@]+"${peers[@]}"} --output tests/bench/results "$@"
+exec tests/bench/run.py --doppel "$target/release/doppel-gateway" --table "$table" ${peers[@]+"${peers[@]}"} --output tests/bench/results "$@"

@@ -18,12 +18,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(condition, what, seconds=10):
+def wait_for(condition, what, seconds=10, pause=0.02):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(what)
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def accepts(port):
@@ -44,7 +44,7 @@ class Process:
             env={**os.environ, **(environment or {})},
         )
         try:
-            wait_for(lambda: accepts(port), f"{command[0]} to listen; see {folder}/log")
+            wait_for(lambda: accepts(port), f"{command[0]} to listen; see {folder}/log", 60)
         except TimeoutError:
             self.stop()
             raise
@@ -111,22 +111,32 @@ def nginx(folder, core, servers, port):
     return Process(folder, core, [shutil.which("nginx") or "/usr/sbin/nginx", "-c", folder / "nginx.conf"], port)
 
 
-def doppel(folder, core, binary, port, primary, mirrors):
+def gateway(folder, core, binary, config, port):
+    """This gateway, with one worker, on a file or a folder of documents."""
+    command = [binary, "--config", config, "--threads", "1", "--access-log", "off"]
+    return Process(folder, core, command, port, {"RUST_LOG": "error"})
+
+
+# Each takes a port for HTTP/1.1 and one for HTTP/2 by prior knowledge, which may be the same socket's
+# in those that find out what a client speaks.
+
+
+def doppel(folder, core, binary, ports, primary, mirrors):
     backends = "".join(
         f"---\nbackend: {{name: b{i}, endpoints: ['127.0.0.1:{backend}']}}\n"
         for i, backend in enumerate((primary, *mirrors))
     )
     filters = "".join(f"{{requestMirror: {{backend: b{i + 1}}}}}, " for i in range(len(mirrors)))
     (folder / "conf.yaml").write_text(
-        f"listener: {{name: l, address: '127.0.0.1:{port}'}}\n"
-        f"---\nroute: {{name: r, listeners: [l], rules: [{{filters: [{filters}], backends: [{{backend: b0}}]}}]}}\n"
+        f"listener: {{name: http1, address: '127.0.0.1:{ports[0]}'}}\n"
+        f"---\nlistener: {{name: http2, address: '127.0.0.1:{ports[1]}'}}\n"
+        f"---\nroute: {{name: r, listeners: [http1, http2], rules: [{{filters: [{filters}], backends: [{{backend: b0}}]}}]}}\n"
         f"{backends}"
     )
-    command = [binary, "--config", folder / "conf.yaml", "--threads", "1", "--access-log", "off"]
-    return Process(folder, core, command, port, {"RUST_LOG": "error"})
+    return gateway(folder, core, binary, folder / "conf.yaml", ports[0])
 
 
-def nginx_proxy(folder, core, _binary, port, primary, mirrors):
+def nginx_proxy(folder, core, _binary, ports, primary, mirrors):
     upstreams = "".join(
         f"upstream u{i} {{ server 127.0.0.1:{backend}; keepalive 128; keepalive_requests 1000000000; }}\n"
         for i, backend in enumerate((primary, *mirrors))
@@ -139,12 +149,13 @@ def nginx_proxy(folder, core, _binary, port, primary, mirrors):
     )
     mirror = "".join(f"mirror /mirror{i};" for i in range(1, len(mirrors) + 1))
     # Bodies stay in memory, as they do with the others.
-    servers = f"""{upstreams} server {{ listen 127.0.0.1:{port} backlog=1024; client_body_buffer_size 1m;
+    servers = f"""{upstreams} server {{ listen 127.0.0.1:{ports[0]} backlog=1024;
+        listen 127.0.0.1:{ports[1]} http2; client_body_buffer_size 1m; 
         location / {{ proxy_pass http://u0; {passing} {mirror} }} {locations} }}"""
-    return nginx(folder, core, servers, port)
+    return nginx(folder, core, servers, ports[0])
 
 
-def envoy(folder, core, binary, port, primary, mirrors):
+def envoy(folder, core, binary, ports, primary, mirrors):
     def cluster(i, backend):
         return f"""
   - name: b{i}
@@ -154,9 +165,8 @@ def envoy(folder, core, binary, port, primary, mirrors):
 
     policies = ", ".join(f"{{cluster: b{i + 1}}}" for i in range(len(mirrors)))
     clusters = "".join(cluster(i, backend) for i, backend in enumerate((primary, *mirrors)))
-    (folder / "envoy.yaml").write_text(
-        f"""static_resources:
-  listeners:
+    listeners = "".join(
+        f"""
   - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
     filter_chains:
     - filters:
@@ -168,12 +178,17 @@ def envoy(folder, core, binary, port, primary, mirrors):
           generate_request_id: false
           use_remote_address: true
           route_config: {{virtual_hosts: [{{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: b0, request_mirror_policies: [{policies}]}}}}]}}]}}
-          http_filters: [{{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}}}}]
+          http_filters: [{{name: router, typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}}}}]"""
+        for port in ports
+    )
+    (folder / "envoy.yaml").write_text(
+        f"""static_resources:
+  listeners:{listeners}
   clusters:{clusters}
 """
     )
     command = [binary, "-c", folder / "envoy.yaml", "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
-    return Process(folder, core, command, port)
+    return Process(folder, core, command, ports[0])
 
 
 PEERS = {"doppel": doppel, "nginx": nginx_proxy, "envoy": envoy}

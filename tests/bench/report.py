@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Writes what was measured: results.json, results.md and a plot per protocol into a folder. Called by
+itself, writes the kept results' summary into the README, between its two marks; with --check, tells
+whether that has been done.
+"""
+
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+README = HERE.parent.parent / "README.md"
+BEGIN = "<!-- performance: by tests/bench/report.py -->\n"
+END = "<!-- /performance -->\n"
+
+COLOURS = {"doppel": "#c8553d", "nginx": "#588157", "envoy": "#7b6ba8"}
+
+
+def main(check):
+    results = json.loads((HERE / "results" / "results.json").read_text())
+    old = README.read_text()
+    before, rest = old.split(BEGIN)
+    new = before + BEGIN + "\n" + summary(results) + "\n" + END + rest.split(END)[1]
+    if check and new != old:
+        sys.exit("README.md does not say what the benchmarks' results say: run tests/bench/report.py")
+    if not check:
+        README.write_text(new)
+
+
+def write(results, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "results.md").write_text(markdown(results))
+    for protocol in dict.fromkeys(case["protocol"] for case in results.get("cases", [])):
+        name = protocol.lower().replace("/", "").replace(".", "")
+        (folder / f"{name}.svg").write_text(plot(results, protocol))
+
+
+# ---- tables ----------------------------------------------------------------------------------
+
+
+def markdown(results):
+    settings = "; ".join(f"{key}: {value}" for key, value in results["settings"].items())
+    lines = ["# Results", "", f"By `make bench`, which [the page above](../README.md) explains. {settings}.", ""]
+    if "cases" in results:
+        lines += [
+            "CPU time per request in microseconds, the smallest of a row in bold; in brackets requests per second at full",
+            "load; median and 99th percentile of the time to answer at a fixed rate, in milliseconds; MiB of memory; and how much",
+            "of the fixed rate was answered, where that is less than nine of ten.",
+            "",
+        ]
+        lines += peers_table(results["cases"])
+    if "alone" in results:
+        lines += ["", "## This gateway alone", ""] + alone_table(results["alone"])
+    return "\n".join(lines) + "\n"
+
+
+def peers_table(cases):
+    by_row = {}
+    for case in cases:
+        by_row.setdefault((case["protocol"], case["work"], case["mirror"]), {})[case["peer"]] = case
+    peers = list(dict.fromkeys(case["peer"] for case in cases))
+    lines = ["| protocol | work | mirror | " + " | ".join(peers) + " |", "|---|---|---|" + "---|" * len(peers)]
+    for row, by_peer in sorted(by_row.items(), key=lambda item: item[0][0]):
+        least = min((case["cpu_us"] for case in by_peer.values() if case["cpu_us"]), default=None)
+        cells = [cell(by_peer[peer], least) if peer in by_peer else "" for peer in peers]
+        lines.append(f"| {' | '.join(row)} | {' | '.join(cells)} |")
+    return lines
+
+
+def cell(case, least):
+    figures = f"{case['per_second']:.0f}/s; {case['p50_ms']}, {case['p99_ms']}; {case['resident_mib']}"
+    if case["answered_share"] < 0.9:
+        figures += f"; {100 * case['answered_share']:.0f} % answered"
+    cpu = "–" if case["cpu_us"] is None else f"{case['cpu_us']}"
+    return f"**{cpu}** ({figures})" if case["cpu_us"] == least else f"{cpu} ({figures})"
+
+
+def alone_table(alone):
+    lines = ["| routes | start | its CPU time | memory | changed route live | at worst | its CPU time |", "|" + "---|" * 7]
+    for row in alone["routes"]:
+        lines.append(
+            f"| {row['routes']:,} | {row['start_s']} s | {row['start_cpu_s']} s | {row['resident_mib']} MiB "
+            f"| {row['live_ms']} ms | {row['live_worst_ms']} ms | {row['change_cpu_ms']} ms |"
+        )
+    uploads = alone["uploads"]
+    lines += [
+        "",
+        "50 uploads of 64 MiB at once, with a mirror that takes nothing: memory grows from "
+        f"{uploads['before_mib']} to {uploads['most_mib']} MiB, by {uploads['growth_mib']}; 64 MiB may wait for mirrors.",
+    ]
+    if "look-up" in alone:
+        lines += ["", "| look-up among | with | the same ten | all in turn |", "|---|---|---|---|"]
+        for row in alone["look-up"]:
+            lines.append(f"| {row['routes']:,} | {row['places']} | {row['same_ns']} ns | {row['scattered_ns']} ns |")
+        lines += ["", "A look-up allocates nothing: `gateway/tests/lookup_allocations.rs` counts."]
+    return lines
+
+
+def summary(results):
+    """For the README: what a request costs, for HTTP/1.1, without a mirror and with one."""
+    cases = {(c["work"], c["mirror"], c["peer"]): c["cpu_us"] for c in results["cases"] if c["protocol"] == "HTTP/1.1"}
+    peers = list(dict.fromkeys(peer for *_, peer in cases))
+    lines = ["| CPU time per request, without a mirror / with one | " + " | ".join(peers) + " |", "|---|" + "---|" * len(peers)]
+    for work in dict.fromkeys(work for work, *_ in cases):
+        pairs = [[cases.get((work, mirror, peer)) for mirror in ("none", "one")] for peer in peers]
+        lines.append(f"| {work} | " + " | ".join(" / ".join(f"{cpu:.0f}" if cpu else "–" for cpu in pair) + " µs" for pair in pairs) + " |")
+    better = {}
+    for case in results["cases"]:
+        ours = next((c for c in results["cases"] if all(c[k] == case[k] for k in ("protocol", "work", "mirror")) and c["peer"] == "doppel"), None)
+        if ours and case["peer"] != "doppel" and case["cpu_us"] and ours["cpu_us"] and case["cpu_us"] < ours["cpu_us"]:
+            better.setdefault(case["peer"], []).append(f"{case['protocol']} {case['work']} ({case['mirror']})")
+    count = len({(c["protocol"], c["work"], c["mirror"]) for c in results["cases"]})
+    for peer, where in better.items():
+        listed = ": " + ", ".join(where) if len(where) <= 6 else ""
+        lines += ["", f"{peer} costs less in {len(where)} of {count} cases{listed}."]
+    alone = {row["routes"]: row for row in results.get("alone", {}).get("routes", [])}
+    if 5000 in alone:
+        row = alone[5000]
+        lines += ["", f"With 5,000 routes: {row['resident_mib']:.0f} MiB of memory; a changed route is live after {row['live_ms']:.1f} ms."]
+    lines += ["", f"nginx {results['settings']['nginx']}, Envoy {results['settings']['envoy']}, {results['settings']['date']}; one worker each, medians of {results['settings']['rounds']} interleaved rounds."]
+    return "\n".join(lines) + "\n"
+
+
+# ---- plots -----------------------------------------------------------------------------------
+
+
+def plot(results, protocol):
+    """Bars of CPU time per request: a panel for each kind of work, a group for each kind of mirror."""
+    cases = [case for case in results["cases"] if case["protocol"] == protocol and case["cpu_us"]]
+    works = list(dict.fromkeys(case["work"] for case in cases))
+    mirrors = list(dict.fromkeys(case["mirror"] for case in cases))
+    peers = list(dict.fromkeys(case["peer"] for case in cases))
+    bar, gap, left, height, panel = 20, 24, 60, 150, 215
+    group = bar * len(peers) + gap
+    width = left + group * len(mirrors) + 20
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{panel * len(works) + 40}" font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{left}" y="20" font-size="14">CPU µs per request, {protocol}</text>',
+    ]
+    for index, peer in enumerate(peers):
+        x = width - 90 * (len(peers) - index)
+        out.append(f'<rect x="{x}" y="10" width="12" height="12" fill="{COLOURS[peer]}"/><text x="{x + 16}" y="20">{peer}</text>')
+    for number, work in enumerate(works):
+        of_work = [case for case in cases if case["work"] == work]
+        most = max(case["cpu_us"] for case in of_work)
+        floor = 40 + panel * number + 20 + height
+        out.append(f'<text x="{left}" y="{floor - height - 6}" font-weight="bold">{work}</text>')
+        out.append(f'<line x1="{left}" y1="{floor}" x2="{width - 10}" y2="{floor}" stroke="#888"/>')
+        for case in of_work:
+            tall = (height - 20) * case["cpu_us"] / most
+            x = left + group * mirrors.index(case["mirror"]) + bar * peers.index(case["peer"])
+            out.append(f'<rect x="{x}" y="{floor - tall:.1f}" width="{bar - 2}" height="{tall:.1f}" fill="{COLOURS[case["peer"]]}"/>')
+            out.append(f'<text x="{x + bar / 2 - 1}" y="{floor - tall - 3:.1f}" text-anchor="middle" font-size="9">{case["cpu_us"]:.0f}</text>')
+        for index, mirror in enumerate(mirrors):
+            x = left + group * index + bar * len(peers) / 2
+            out.append(f'<text x="{x}" y="{floor + 15}" text-anchor="middle">{mirror}</text>')
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
+if __name__ == "__main__":
+    main("--check" in sys.argv[1:])
