@@ -107,3 +107,74 @@ async fn serves(http: &Http, gateway: SocketAddr) -> bool {
 /// How long they are waited for, and with them the translation that has to know.
 const PATIENCE: Duration = Duration::from_millis(300);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::super::acknowledge::http;
+    use super::*;
+
+    /// Answers every question, which is whether it is ready, with this status.
+    async fn answer(listener: TcpListener, status: u16) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+            }
+            assert!(head.starts_with(b"GET /readyz HTTP/1.1\r\n"));
+            let answer = format!("HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    /// The pods behind a Service, by their addresses and conditions.
+    fn pods(service: &str, pods: &[(&str, &str)]) -> Snapshot {
+        let endpoints = pods
+            .iter()
+            .map(|(address, conditions)| format!("{{addresses: [{address}], conditions: {{{conditions}}}}}"));
+        let text = format!(
+            "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, endpoints: [{}], \
+             metadata: {{name: x, namespace: doppel, labels: {{kubernetes.io/service-name: {service}}}}}}}",
+            endpoints.collect::<Vec<_>>().join(", ")
+        );
+        let (snapshot, warnings) = Snapshot::from_manifests(&text);
+        assert_eq!(warnings, []);
+        snapshot
+    }
+
+    #[tokio::test]
+    async fn pods_that_are_not_ready_are_asked_whether_they_serve() {
+        let service = ObjectKey::new("doppel", "gateways");
+        let serving = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = serving.local_addr().unwrap().port();
+        let starting = TcpListener::bind(("127.0.0.3", port)).await.unwrap();
+        let mut gateways = JoinSet::new();
+        gateways.spawn(answer(serving, 200));
+        gateways.spawn(answer(starting, 503));
+        let mut doubts = Doubts::new(http(), port);
+
+        let not_ready = "ready: false";
+        let all = [
+            ("127.0.0.2", not_ready),
+            ("127.0.0.3", not_ready),
+            // Nobody is there.
+            ("127.0.0.4", not_ready),
+            ("127.0.0.5", "ready: false, terminating: true"),
+            ("127.0.0.6", "ready: true"),
+        ];
+        assert!(!doubts.are_settled(&service, &pods("gateways", &all)));
+        doubts.heard().await;
+        assert!(doubts.are_settled(&service, &pods("gateways", &all)));
+        assert_eq!(doubts.heard.len(), 3, "{:?}", doubts.heard);
+        assert_eq!(doubts.serving(), BTreeSet::from(["127.0.0.2".parse().unwrap()]));
+
+        // Of one that is ready again nobody need be told that it serves.
+        assert!(doubts.are_settled(&service, &pods("gateways", &[("127.0.0.2", "ready: true"), all[1]])));
+        assert_eq!(doubts.serving(), BTreeSet::new());
+        assert!(doubts.are_settled(&service, &pods("others", &all)), "they are another Service's");
+    }
+}
