@@ -103,7 +103,7 @@ impl Gateway {
             .context("cannot start the thread of the access log")?;
         let mirrors = Mirrors::new(settings.mirror, &metrics);
         let table = Arc::<ArcSwap<_>>::default();
-        let server = Server::new(table.clone(), &metrics, access_log.clone(), settings.proxy)
+        let server = Server::new(table.clone(), &metrics, &program, access_log.clone(), settings.proxy)
             .await
             .context("cannot set up the proxy")?;
         let connections = Connections::new(

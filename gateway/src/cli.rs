@@ -76,6 +76,23 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DURATION", default_value_t = duration(proxy::Settings::default().client_idle_timeout))]
     client_idle_timeout: Duration,
 
+    /// How long neither a request nor its answer may move on before it is given up; 0s for ever.
+    /// WebSocket tunnels may be silent.
+    #[arg(long, value_name = "DURATION", default_value_t = duration(proxy::Settings::default().request_idle_timeout))]
+    request_idle_timeout: Duration,
+
+    /// How long the head of an HTTP/1 request may be; a longer one gets 431.
+    #[arg(long, value_name = "SIZE", default_value_t = Size(proxy::Settings::default().head_bytes))]
+    request_head_bytes: Size,
+
+    /// How long the head of an HTTP/1 request may take, from its first byte.
+    #[arg(long, value_name = "DURATION", default_value_t = duration(proxy::Settings::default().head_timeout))]
+    request_head_timeout: Duration,
+
+    /// Requests under way at once; more get 503, and are counted.
+    #[arg(long, value_name = "N", default_value_t = proxy::Settings::default().max_requests)]
+    max_requests: usize,
+
     /// Connections of clients at once; more are closed, and counted.
     #[arg(long, value_name = "N", default_value_t = Settings::new("").max_connections)]
     max_connections: usize,
@@ -193,6 +210,10 @@ impl Serve {
         settings.proxy.connect_timeout = self.connect_timeout.as_std();
         settings.proxy.backend_idle_timeout = self.backend_idle_timeout.as_std();
         settings.proxy.client_idle_timeout = self.client_idle_timeout.as_std();
+        settings.proxy.request_idle_timeout = self.request_idle_timeout.as_std();
+        settings.proxy.head_bytes = self.request_head_bytes.0;
+        settings.proxy.head_timeout = self.request_head_timeout.as_std();
+        settings.proxy.max_requests = self.max_requests;
         settings.mirror = self.mirror.limits();
         settings
     }

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use ::log::{error, info, warn};
 use anyhow::Context;
 use clap::Parser;
-use gateway::app::Gateway;
+use gateway::app::{Gateway, Settings};
 use gateway::offline::Offline;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use cli::{Cli, Command, Explain, Serve};
@@ -78,10 +78,11 @@ async fn run(serve: &Serve) -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
-    raise_file_limit();
+    let mut settings = serve.settings();
+    fit(&mut settings, raise_file_limit());
 
     let mut gateway = tokio::select! {
-        gateway = Gateway::start(serve.settings()) => gateway?,
+        gateway = Gateway::start(settings) => gateway?,
         () = stop.ordered() => return Ok(ExitCode::SUCCESS),
     };
     loop {
@@ -135,11 +136,30 @@ fn use_small_pages() {}
 
 /// Every connection takes a file, with its way to the backend two; many systems allow 1024 unless a
 /// program asks for more.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!("cannot raise the number of files that may be open: {error}");
+///
+/// Returns how many there may be; none if there is no limit.
+fn raise_file_limit() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(error) => {
+            warn!("cannot raise the number of files that may be open: {error}");
+            before.current
+        }
+    }
+}
+
+/// Keeps clients from taking the files that mirrors, the admin address and a reload need: a quarter, and
+/// of the rest half is for connections and half for requests.
+fn fit(settings: &mut Settings, files: Option<u64>) {
+    let Some(room) = files.and_then(|files| usize::try_from(files / 8 * 3).ok()) else { return };
+    let limits = [("connections", &mut settings.max_connections), ("requests", &mut settings.proxy.max_requests)];
+    for (name, limit) in limits {
+        if *limit > room {
+            warn!("no more than {room} {name} at once, because only {} files may be open", files.unwrap_or_default());
+            *limit = room;
+        }
     }
 }
 

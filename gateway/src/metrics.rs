@@ -13,7 +13,7 @@ use conf::Name;
 use http::StatusCode;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
-pub(crate) use program::{Handshake, Program, Reload};
+pub(crate) use program::{Handshake, Program, Refusal, Reload};
 
 /// The registry that all parts of one gateway register with, and that `/metrics` shows. Each
 /// gateway has its own, so that several can run in one process.

@@ -32,6 +32,8 @@ pub(crate) struct Reloader<A> {
     status: Arc<Status>,
     metrics: Arc<Program>,
     retry: Backoff,
+    /// Whether the last reload could not even read.
+    is_unread: bool,
 }
 
 /// What turns files into a table. It reads and computes, so that it works where it may block.
@@ -99,7 +101,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Reloader<A> {
         metrics: Arc<Program>,
     ) -> Result<Self, ReadError> {
         let retry = Backoff { pause: FIRST_RETRY, next: None };
-        let mut reloader = Self { loader: Some(loader), table, listeners, status, metrics, retry };
+        let mut reloader = Self { loader: Some(loader), table, listeners, status, metrics, retry, is_unread: false };
         match reloader.reload().await {
             Some(error) => Err(error),
             None => Ok(reloader),
@@ -128,7 +130,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Reloader<A> {
                         let _ = answer.send(self.status.report().unwrap_or_default());
                     }
                 }
-                () = self.retry.due() => self.bind_again().await,
+                () = self.retry.due() => {
+                    if self.is_unread {
+                        self.reload().await;
+                    } else {
+                        self.bind_again().await;
+                    }
+                }
                 reason = self.listeners.broken() => return Err(reason),
             }
         }
@@ -150,7 +158,13 @@ impl<A: HttpServerApp + Send + Sync + 'static> Reloader<A> {
         self.listeners.bind(&wanted);
         self.table.store(loader.table().clone());
         self.listeners.settle(&wanted).await;
-        self.retry.reset(self.listeners.failed().is_empty());
+        let is_done = failed.is_none() && self.listeners.failed().is_empty();
+        if self.is_unread {
+            self.retry.again(is_done);
+        } else {
+            self.retry.reset(is_done);
+        }
+        self.is_unread = failed.is_some();
         let mut report = self.report(&loader, failed.as_ref());
         if failed.is_none() {
             report.live_since = Timestamp::now();

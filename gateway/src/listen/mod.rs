@@ -5,6 +5,7 @@
 //! in two steps, so that no request meets a socket whose routes are not there yet: new addresses
 //! are bound before the table is swapped, and opened after it.
 
+mod head;
 mod limit;
 mod opening;
 mod socket;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::tls::Acceptor;
+pub(crate) use head::Head;
 pub(crate) use limit::Connections;
 use socket::House;
 
@@ -40,6 +42,7 @@ pub(crate) struct Arrival {
     pub(crate) protocol: Protocol,
     /// With TLS, the listener that the handshake was with.
     pub(crate) secured_by: Option<Name>,
+    pub(crate) head: Arc<Head>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,8 @@ use bytes::BytesMut;
 use conf::Name;
 use log::{debug, error, warn};
 use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::protocols::TcpKeepalive;
+use pingora_core::protocols::l4::ext::set_tcp_keepalive;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -17,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::limit::{Connections, Slot};
 use super::transport::Transport;
 use super::wire::{gather, wire};
-use super::{Arrival, Protocol, opening};
+use super::{Arrival, Head, Protocol, opening};
 use crate::tls::{Acceptor, Secured};
 
 /// What all sockets share.
@@ -46,6 +48,15 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// How long a client may take to close its end after we have closed ours.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// When a client that is not heard of is asked whether it is still there, and how long it may take.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(60),
+    interval: Duration::from_secs(10),
+    count: 6,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::ZERO,
+};
 
 /// How long to wait when the system has no room for another connection.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
@@ -175,7 +186,7 @@ async fn connection<A: HttpServerApp + Send + Sync + 'static>(
     _slot: Slot,
 ) {
     // What is written is gathered already; a delay on top helps nobody.
-    if stream.set_nodelay(true).is_err() {
+    if stream.set_nodelay(true).is_err() || set_tcp_keepalive(&stream, &KEEPALIVE).is_err() {
         return;
     }
     let Some(Line { mut transport, agreed, secured_by }) = caller.secure(stream, house.tls.as_deref()).await else {
@@ -184,8 +195,9 @@ async fn connection<A: HttpServerApp + Send + Sync + 'static>(
     let mut received = BytesMut::new();
     let opening = opening::read(&mut transport, agreed, &mut received);
     let Some(protocol) = caller.opened(opening).await else { return };
-    let entrance = (house.entrance)(Arrival { socket: caller.socket, protocol, secured_by });
-    let (wire, outlet) = wire(transport, received.freeze(), caller.peer);
+    let head = Arc::<Head>::default();
+    let entrance = (house.entrance)(Arrival { socket: caller.socket, protocol, secured_by, head: head.clone() });
+    let (wire, outlet) = wire(transport, received.freeze(), caller.peer, head);
     gather(&outlet, entrance.process_new(Box::new(wire), &caller.stop)).await;
     let _ = timeout(CLOSING_TIMEOUT, outlet.finish()).await;
 }

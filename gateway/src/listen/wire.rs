@@ -25,6 +25,7 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Head;
 use super::transport::Transport;
 
 /// One end of a connection for Pingora to own.
@@ -34,6 +35,7 @@ pub(super) struct Wire {
     /// Of the read behind `received`, which came first.
     failure: Option<io::Error>,
     line: Arc<Mutex<Line>>,
+    head: Arc<Head>,
     id: RawFd,
     digest: Arc<SocketDigest>,
 }
@@ -55,15 +57,19 @@ const GATHERED: usize = 8 << 10;
 /// The room that Pingora has for a request's head at first, in bytes: by it, such a read is known.
 const HEAD_ROOM: usize = 4 << 10;
 
+/// What a client gets whose request has too long a head. Pingora takes it for one that is gone.
+const TOO_LONG: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 /// Both ends of a connection from `peer`, of which `received` was read already.
-pub(super) fn wire(transport: Transport, received: Bytes, peer: SocketAddr) -> (Wire, Outlet) {
+pub(super) fn wire(transport: Transport, received: Bytes, peer: SocketAddr, head: Arc<Head>) -> (Wire, Outlet) {
     let id = transport.socket().as_raw_fd();
     let digest = SocketDigest::from_raw_fd(id);
     // Known already, which saves asking the system.
     let _ = digest.peer_addr.set(Some(peer.into()));
     let line = Arc::new(Mutex::new(Line { transport, unsent: BytesMut::new(), ended: false }));
     let outlet = Outlet(line.clone());
-    (Wire { received, failure: None, line, id, digest: Arc::new(digest) }, outlet)
+    (Wire { received, failure: None, line, head, id, digest: Arc::new(digest) }, outlet)
 }
 
 /// Runs what serves a connection, and sends what it has written whenever it waits for something.
@@ -175,6 +181,10 @@ impl Wire {
         }
         let (room, before) = (buffer.remaining(), buffer.filled().len());
         let mut line = lock(&self.line);
+        if self.head.is_too_long() {
+            line.unsent.extend_from_slice(TOO_LONG);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head of the request is too long")));
+        }
         let read = ready!(Pin::new(&mut line.transport).poll_read(context, buffer));
         if read.is_err() || (room > 0 && buffer.filled().len() == before) {
             line.ended = true;
@@ -214,6 +224,7 @@ impl AsyncRead for Wire {
         if room == HEAD_ROOM && buffer.remaining() == 0 && self.received.is_empty() {
             self.hold_back_body(buffer, before);
         }
+        self.head.receive(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }
@@ -302,7 +313,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let (stream, peer) = accepted.unwrap();
-        let (wire, outlet) = wire(Transport::Plain(stream), Bytes::from_static(received), peer);
+        let (wire, outlet) = wire(Transport::Plain(stream), Bytes::from_static(received), peer, Arc::default());
         (wire, outlet, client.unwrap())
     }
 

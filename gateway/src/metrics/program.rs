@@ -12,6 +12,7 @@ pub(crate) struct Program {
     pub(crate) reload_duration: Gauge,
     pub(crate) open_connections: IntGauge,
     pub(crate) refused_connections: IntCounter,
+    refused_requests: IntCounterVec,
     handshakes: IntCounterVec,
     pub(crate) dropped_rows: IntCounter,
 }
@@ -31,6 +32,15 @@ pub(crate) enum Handshake {
     Broken,
 }
 
+/// Why a request was refused before it was looked at; the label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is not HTTP, or its head was too long, too slow, or broken off.
+    Malformed,
+    /// As many as may be were under way.
+    NoRoom,
+}
+
 /// What became of a reload; the label `result`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reload {
@@ -45,6 +55,10 @@ impl Program {
     pub(crate) fn new(registry: &Registry) -> Self {
         let reloads = Opts::new("doppel_config_reloads_total", "How often the configuration was read, by result.");
         let handshakes = Opts::new("doppel_tls_handshakes_total", "TLS handshakes with clients, by result.");
+        let refused = Opts::new(
+            "doppel_requests_refused_total",
+            "Requests refused before a route was looked up: malformed, or no room for another.",
+        );
         let documents = Opts::new("doppel_config_documents", "Documents in use, by kind.");
         Self {
             reloads: register(registry, IntCounterVec::new(reloads, &["result"])),
@@ -85,6 +99,7 @@ impl Program {
                     "Connections closed at once because --max-connections were open.",
                 ),
             ),
+            refused_requests: register(registry, IntCounterVec::new(refused, &["reason"])),
             handshakes: register(registry, IntCounterVec::new(handshakes, &["result"])),
             dropped_rows: register(
                 registry,
@@ -94,6 +109,14 @@ impl Program {
                 ),
             ),
         }
+    }
+
+    pub(crate) fn refused_requests(&self, reason: Refusal) -> IntCounter {
+        let reason = match reason {
+            Refusal::Malformed => "malformed",
+            Refusal::NoRoom => "no_room",
+        };
+        self.refused_requests.with_label_values(&[reason])
     }
 
     pub(crate) fn reloaded(&self, result: Reload) {

@@ -70,7 +70,7 @@ impl Answer {
     /// get it.
     pub(super) fn to(error: &Error, attempts: u32) -> Option<Self> {
         use ErrorType::{
-            ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout,
+            ConnectTimedout, ConnectionClosed, H2Error, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout,
         };
         let (status, why) = match (error.etype(), error.esource()) {
             (HTTPStatus(code), _) => {
@@ -80,7 +80,10 @@ impl Answer {
             (ReadTimedout, ErrorSource::Downstream) => {
                 (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")
             }
-            (ReadError | WriteError | WriteTimedout | ConnectionClosed, ErrorSource::Downstream) => return None,
+            // A stream that the client resets is an error of HTTP/2.
+            (ReadError | WriteError | WriteTimedout | ConnectionClosed | H2Error, ErrorSource::Downstream) => {
+                return None;
+            }
             (_, ErrorSource::Downstream) => (StatusCode::BAD_REQUEST, "the request is malformed"),
             (ConnectTimedout | ReadTimedout | WriteTimedout, _) => {
                 (StatusCode::GATEWAY_TIMEOUT, "the backend did not answer in time")
@@ -159,6 +162,11 @@ async fn end_with(head: ResponseHeader, session: &mut Session) -> Result<()> {
         HttpSession::H2(stream) => stream.write_response_header(Box::new(head), true),
         _ => session.write_response_header(Box::new(head), true).await,
     }
+}
+
+/// Whether the client has got the head of an answer that is more than an interim one.
+pub(super) fn is_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| !head.status.is_informational())
 }
 
 /// Whether the rest of a body may be short. A client that waits for a 100 does not get one, and may
@@ -243,6 +251,7 @@ mod tests {
             (Error::new_up(ErrorType::HTTPStatus(503)), Some(503)),
             (Error::new_down(ReadTimedout), Some(408)),
             (Error::new_down(ConnectionClosed), None),
+            (Error::new_down(ErrorType::H2Error), None),
             (Error::new_down(InvalidHTTPHeader), Some(400)),
             (Error::new_in(ErrorType::InternalError), Some(500)),
         ] {

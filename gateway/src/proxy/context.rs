@@ -11,6 +11,7 @@ use pingora_core::{Error, ErrorSource};
 
 use super::course::Course;
 use super::exchange::Exchange;
+use super::room::Taken;
 use crate::access_log::{AccessLog, Row};
 use crate::metrics::Requests;
 use crate::mirror::{Abort, Tee};
@@ -37,6 +38,8 @@ pub(super) struct Context {
     pub(super) course: Option<Course>,
     pub(super) tee: Tee,
     pub(super) attempts: u32,
+    /// Its share of the requests that may be under way.
+    pub(super) room: Option<Taken>,
     pub(super) endpoint: Option<SocketAddr>,
     /// Of the answer, once it began.
     pub(super) status: Option<StatusCode>,
@@ -69,6 +72,7 @@ impl Context {
             course: None,
             tee: Tee::default(),
             attempts: 0,
+            room: None,
             endpoint: None,
             status: None,
             request_bytes: 0,

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
+use prometheus::IntCounter;
 use tokio::time::{Instant, sleep_until};
 
 use super::Proxy;
@@ -25,6 +26,19 @@ pub struct Entrance {
     arrival: Arrival,
     proxy: Arc<Proxy>,
     options: HttpServerOptions,
+    limits: Limits,
+}
+
+/// What clients may ask of the gateway.
+#[derive(Clone)]
+pub(super) struct Limits {
+    /// Of the head of an HTTP/1 request: how long it may be, in bytes, and how long it may take.
+    pub(super) head_bytes: usize,
+    pub(super) head_timeout: Duration,
+    /// How long neither a request nor its answer may move on; zero for no limit.
+    pub(super) idle_timeout: Duration,
+    /// Counts requests that ended before they were understood.
+    pub(super) malformed: IntCounter,
 }
 
 /// How much later than its deadline a request is dropped that could not be ended in order, because
@@ -42,12 +56,12 @@ const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;
 
 impl Entrance {
-    pub(super) fn new(arrival: Arrival, proxy: Arc<Proxy>) -> Self {
+    pub(super) fn new(arrival: Arrival, proxy: Arc<Proxy>, limits: Limits) -> Self {
         let mut options = HttpServerOptions::default();
         // Whether it is by prior knowledge, or agreed on in a handshake.
         options.h2c = arrival.protocol == Protocol::Http2;
         options.h2_idle_timeout = Some(H2_IDLE);
-        Self { arrival, proxy, options }
+        Self { arrival, proxy, options, limits }
     }
 }
 
@@ -59,22 +73,40 @@ impl HttpServerApp for Entrance {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let closes_when_idle = !session.is_http2();
-        let exchange = Exchange::new(self.arrival.clone(), shutdown.clone());
+        if closes_when_idle {
+            self.arrival.head.expect(self.limits.head_bytes);
+        }
+        let exchange = Exchange::new(self.arrival.clone(), shutdown.clone(), self.limits.idle_timeout);
         let request = exchange::CURRENT.scope(exchange.clone(), self.proxy.process_new_http(session, shutdown));
         let mut request = pin!(request);
         let mut stopped = pin!(exchange.stopped());
         let mut timer = pin!(None::<tokio::time::Sleep>);
+        let mut head_due = None;
 
         std::future::poll_fn(|context| {
             loop {
                 if let Poll::Ready(reused) = request.as_mut().poll(context) {
+                    if !exchange.is_active() && self.arrival.head.has_begun() {
+                        self.limits.malformed.inc();
+                    }
                     return Poll::Ready(reused);
                 }
                 if !exchange.is_active() {
                     // Only now: between requests there is no deadline, and within one the end of
                     // the listener does not matter.
-                    let stopped = closes_when_idle && stopped.as_mut().poll(context).is_ready();
-                    return if stopped { Poll::Ready(None) } else { Poll::Pending };
+                    if closes_when_idle && stopped.as_mut().poll(context).is_ready() {
+                        return Poll::Ready(None);
+                    }
+                    if !self.arrival.head.has_begun() {
+                        return Poll::Pending;
+                    }
+                    let due = *head_due.get_or_insert_with(|| Instant::now() + self.limits.head_timeout);
+                    if timer.as_mut().as_pin_mut().is_none() {
+                        timer.set(Some(sleep_until(due)));
+                    }
+                    ready!(timer.as_mut().as_pin_mut().expect("it was just set").poll(context));
+                    self.limits.malformed.inc();
+                    return Poll::Ready(None);
                 }
                 let Some(deadline) = exchange.deadline() else { return Poll::Pending };
                 let expired = exchange.has_expired();

@@ -22,6 +22,10 @@ pub(super) struct Exchange {
     epoch: Instant,
     /// In microseconds after `epoch`; [`NEVER`] for none.
     deadline: AtomicU64,
+    /// When a byte of the request or its answer was seen last, in microseconds after `epoch`.
+    touched: AtomicU64,
+    /// How long none may be seen, in microseconds; [`NEVER`] for no limit.
+    idle: AtomicU64,
     active: AtomicBool,
     expired: AtomicBool,
     /// The connection to the backend, if no other request uses it; [`NONE`] otherwise.
@@ -34,12 +38,16 @@ const NEVER: u64 = u64::MAX;
 const NONE: RawFd = -1;
 
 impl Exchange {
-    pub(super) fn new(arrival: Arrival, shutdown: ShutdownWatch) -> Arc<Self> {
+    /// `idle` is how long neither the request nor its answer may move on; none if it is zero.
+    pub(super) fn new(arrival: Arrival, shutdown: ShutdownWatch, idle: Duration) -> Arc<Self> {
+        let idle = if idle.is_zero() { NEVER } else { idle.as_micros() as u64 };
         Arc::new(Self {
             arrival,
             shutdown,
             epoch: Instant::now(),
             deadline: AtomicU64::new(NEVER),
+            touched: AtomicU64::new(0),
+            idle: AtomicU64::new(idle),
             active: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             backend: AtomicI32::new(NONE),
@@ -68,7 +76,19 @@ impl Exchange {
 
     /// The head of the request is here.
     pub(super) fn begin(&self) {
+        self.arrival.head.arrived();
         self.active.store(true, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// A part of the request or of its answer is on its way.
+    pub(super) fn touch(&self) {
+        self.touched.store(self.epoch.elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// From here on, nobody knows what is said, nor when.
+    pub(super) fn become_tunnel(&self) {
+        self.idle.store(NEVER, Ordering::Relaxed);
     }
 
     /// Whether a request is under way; if not, its connection is idle.
@@ -81,6 +101,7 @@ impl Exchange {
         let micros = deadline.map_or(NEVER, |at| at.saturating_duration_since(self.epoch).as_micros() as u64);
         self.deadline.store(micros, Ordering::Relaxed);
         self.expired.store(false, Ordering::Relaxed);
+        self.touch();
     }
 
     /// The attempt is to be made with TLS.
@@ -104,8 +125,10 @@ impl Exchange {
         self.deadline.store(NEVER, Ordering::Relaxed);
     }
 
+    /// When the attempt is over, or nothing has moved on for too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.deadline.load(Ordering::Relaxed) {
+        let idle = self.touched.load(Ordering::Relaxed).saturating_add(self.idle.load(Ordering::Relaxed));
+        match self.deadline.load(Ordering::Relaxed).min(idle) {
             NEVER => None,
             micros => Some(self.epoch + Duration::from_micros(micros)),
         }

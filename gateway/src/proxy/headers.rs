@@ -116,7 +116,7 @@ pub(super) fn use_http2_form(head: &mut RequestHeader) -> Result<()> {
 /// Removes what the backend said of its own connection; Pingora says what there is to say of the
 /// client's. Framing stays, whatever `Connection` names.
 pub(super) fn remove_hop_by_hop(answer: &mut ResponseHeader) {
-    for name in nominated(&answer.headers).iter().chain([&KEEP_ALIVE, &PROXY_CONNECTION]) {
+    for name in nominated(&answer.headers).iter().chain([&KEEP_ALIVE, &PROXY_CONNECTION, &UPGRADE]) {
         answer.remove_header(name);
     }
 }

@@ -19,6 +19,7 @@ mod headers;
 mod http2;
 mod phases;
 mod retry;
+mod room;
 mod tunnel;
 mod upstream;
 
@@ -32,10 +33,11 @@ use pingora_proxy::HttpProxy;
 
 use crate::access_log::AccessLog;
 use crate::listen::Arrival;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Program, Refusal};
 use crate::table::Table;
 
 pub use entrance::Entrance;
+use room::Room;
 
 /// The numbers of the request path that an operator may set.
 #[derive(Clone, Debug)]
@@ -49,6 +51,13 @@ pub struct Settings {
     pub backend_idle_timeout: Duration,
     /// How long an idle HTTP/1.1 connection of a client is kept, in whole seconds.
     pub client_idle_timeout: Duration,
+    /// How long neither a request nor its answer may move on; zero for no limit. Tunnels have none.
+    pub request_idle_timeout: Duration,
+    /// How long the head of an HTTP/1 request may be, in bytes, and how long it may take.
+    pub head_bytes: usize,
+    pub head_timeout: Duration,
+    /// How many requests may be under way at once.
+    pub max_requests: usize,
 }
 
 impl Default for Settings {
@@ -58,6 +67,10 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(5),
             backend_idle_timeout: Duration::from_secs(4),
             client_idle_timeout: Duration::from_secs(75),
+            request_idle_timeout: Duration::from_secs(300),
+            head_bytes: 64 << 10,
+            head_timeout: Duration::from_secs(60),
+            max_requests: 16_384,
         }
     }
 }
@@ -65,15 +78,17 @@ impl Default for Settings {
 /// Serves the connections of all listeners, with one pool of connections to backends.
 pub struct Server {
     proxy: Arc<Proxy>,
+    limits: entrance::Limits,
 }
 
 type Proxy = HttpProxy<phases::Phases, connector::Connector>;
 
 impl Server {
     /// An error means that the system has no socket to spare.
-    pub async fn new(
+    pub(crate) async fn new(
         table: Arc<ArcSwap<Table>>,
         metrics: &Metrics,
+        program: &Program,
         access_log: AccessLog,
         settings: Settings,
     ) -> io::Result<Self> {
@@ -83,12 +98,19 @@ impl Server {
             max_retries: usize::from(conf::Retry::MAX_ATTEMPTS) + 1,
             ..ServerConf::default()
         };
-        let phases = phases::Phases::new(table, metrics, access_log, settings);
-        Ok(Self { proxy: assembly::proxy(conf, phases).await? })
+        let limits = entrance::Limits {
+            head_bytes: settings.head_bytes,
+            head_timeout: settings.head_timeout,
+            idle_timeout: settings.request_idle_timeout,
+            malformed: program.refused_requests(Refusal::Malformed),
+        };
+        let room = Room::new(settings.max_requests, program.refused_requests(Refusal::NoRoom));
+        let phases = phases::Phases::new(table, metrics, access_log, settings, room);
+        Ok(Self { proxy: assembly::proxy(conf, phases).await?, limits })
     }
 
     /// What serves connections that arrive in this way.
     pub(crate) fn entrance(&self, arrival: Arrival) -> Arc<Entrance> {
-        Arc::new(Entrance::new(arrival, self.proxy.clone()))
+        Arc::new(Entrance::new(arrival, self.proxy.clone(), self.limits.clone()))
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Version;
-use http::header::{EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -17,11 +17,12 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use super::answer::Answer;
+use super::answer::{self, Answer};
 use super::context::{Context, Recorder};
 use super::course;
 use super::exchange::Exchange;
 use super::retry::{self, Failure};
+use super::room::Room;
 use super::{Settings, copies, headers, tunnel, upstream};
 use crate::access_log::AccessLog;
 use crate::metrics::Metrics;
@@ -32,6 +33,7 @@ pub(super) struct Phases {
     recorder: Arc<Recorder>,
     settings: Settings,
     tunnels: tunnel::Tunnels,
+    room: Room,
 }
 
 impl Phases {
@@ -40,9 +42,10 @@ impl Phases {
         metrics: &Metrics,
         access_log: AccessLog,
         settings: Settings,
+        room: Room,
     ) -> Self {
         let recorder = Arc::new(Recorder { access_log, unrouted: metrics.requests(None) });
-        Self { table, recorder, settings, tunnels: tunnel::Tunnels::new() }
+        Self { table, recorder, settings, tunnels: tunnel::Tunnels::new(), room }
     }
 }
 
@@ -80,6 +83,14 @@ impl ProxyHttp for Phases {
         let local = local.unwrap_or(context.exchange.via().socket);
         context.note_request(session.req_header(), client);
 
+        let Some(room) = self.room.take() else {
+            let answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, "as many requests as may be are under way");
+            context.status = Some(answer.status);
+            context.note_error(answer.why.clone());
+            answer.send_instead(session).await?;
+            return Ok(true);
+        };
+        context.room = Some(room);
         headers::use_origin_form(session.req_header_mut())?;
         let decision = course::decide(&context.table, context.exchange.via(), local, session.req_header());
         (context.listener, context.rule) = decision.found.unzip();
@@ -179,6 +190,7 @@ impl ProxyHttp for Phases {
         end: bool,
         context: &mut Context,
     ) -> Result<()> {
+        context.exchange.touch();
         context.request_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if !context.tee.is_empty() && !session.was_upgraded() {
             context.tee.body(body.as_ref(), end);
@@ -201,6 +213,11 @@ impl ProxyHttp for Phases {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it: handshakes that are passed on go by way of tunnels.
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the backend switches protocols unasked")
+                .map_err(Error::into_up);
+        }
         if retry::follows(session, context, Failure::Status(answer.status)) {
             let mut error = Error::new_up(ErrorType::HTTPStatus(answer.status.as_u16()));
             error.set_retry(true);
@@ -215,11 +232,17 @@ impl ProxyHttp for Phases {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        context.exchange.touch();
+        headers::remove_hop_by_hop(answer);
         if answer.status.is_informational() {
             return Ok(());
         }
         context.status = Some(answer.status);
-        headers::remove_hop_by_hop(answer);
+        if answer.status == StatusCode::NO_CONTENT {
+            // It has no body that could be framed: RFC 9110, 8.6, and RFC 9112, 6.1.
+            answer.remove_header(&TRANSFER_ENCODING);
+            answer.remove_header(&CONTENT_LENGTH);
+        }
         if session.req_header().version == Version::HTTP_10 {
             // It is not understood there: the body ends with the connection.
             answer.remove_header(&TRANSFER_ENCODING);
@@ -241,6 +264,7 @@ impl ProxyHttp for Phases {
         _: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
+        context.exchange.touch();
         context.response_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         Ok(None)
     }
@@ -272,7 +296,7 @@ impl ProxyHttp for Phases {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         context.exchange.end_attempt();
         context.note_end(Some(error));
-        let answer = Answer::to(error, context.attempts).filter(|_| session.response_written().is_none());
+        let answer = Answer::to(error, context.attempts).filter(|_| !answer::is_begun(session));
         let sharing = context.course.as_ref().and_then(|course| course.sharing.as_ref());
         let answer = answer.map(|answer| answer.shared(sharing));
         if let Some(answer) = &answer {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use pingora_proxy::Session;
 
+use super::answer;
 use super::context::Context;
 use super::course::Course;
 
@@ -24,7 +25,7 @@ pub(super) fn follows(session: &Session, context: &Context, failure: Failure) ->
     let wanted = rule.retry.as_ref().filter(|retry| is_wanted(&retry.terms, context.attempts, failure));
     let Some(retry) = wanted else { return false };
     let now = Instant::now();
-    let is_possible = session.response_written().is_none()
+    let is_possible = !answer::is_begun(session)
         // Of a longer body the beginning is gone.
         && !session.as_ref().retry_buffer_truncated()
         && context.request_deadline().is_none_or(|deadline| now < deadline);

@@ -24,7 +24,7 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::{Settings, connector, upstream};
+use super::{Settings, connector, headers, upstream};
 use crate::tls::Bond;
 
 /// Opens tunnels, each over a connection of its own.
@@ -135,6 +135,7 @@ async fn join(
     let to_client = at_hand(upstream.read_body_bytes()).unwrap_or_default();
     let to_backend = at_hand(session.as_mut().read_request_body()).unwrap_or_default();
     let mut backend = upstream.into_inner();
+    context.exchange.become_tunnel();
     let mut client = take_stream(session)?;
     let streams = async {
         client.write_all(&to_client).await?;
@@ -165,9 +166,8 @@ async fn pass_on(
         course.apply_to_answer(&mut answer);
     }
     context.status = Some(answer.status);
-    for name in [CONNECTION, UPGRADE] {
-        answer.remove_header(&name);
-    }
+    headers::remove_hop_by_hop(&mut answer);
+    answer.remove_header(&CONNECTION);
     session.set_keepalive(None);
     session.as_mut().write_response_header(Box::new(answer)).await?;
     while let Some(chunk) = upstream.read_body_bytes().await.map_err(Error::into_up)? {

@@ -76,17 +76,23 @@ impl File {
         last_good: impl Fn(&Key) -> Option<Placed>,
     ) -> Self {
         let Contents { state, settled, text } = contents;
-        let (documents, problems) = match text {
+        // The last line of one that is written whole ends.
+        let is_cut_off = text.as_ref().is_ok_and(|text| !text.ends_with('\n'));
+        let (documents, problems): (Box<[Placed]>, _) = match text {
+            Ok(text) if text.is_empty() && before.is_some_and(|before| !before.in_use().is_empty()) => {
+                (Box::default(), vec![emptied()])
+            }
             Ok(text) => {
                 let conf::Parsed { documents, problems } = conf::parse(&text);
                 let placed = |(location, document)| placed(path, location, document, before);
-                (documents.into_iter().map(placed).collect::<Box<[_]>>(), problems)
+                (documents.into_iter().map(placed).collect(), problems)
             }
             Err(problem) => (Box::default(), vec![problem]),
         };
         let mut kept: Vec<Placed> = problems.iter().filter_map(|p| p.document.as_ref()).filter_map(last_good).collect();
-        if problems.iter().any(|problem| problem.document.is_none()) {
-            // It may be any of those that were here.
+        // A problem without a document may be any of those that were here; what a file that is cut off
+        // has lost may be all of them.
+        if problems.iter().any(|problem| is_cut_off || problem.document.is_none()) {
             kept.extend(before.map(Self::in_use).unwrap_or_default());
         }
         Self { documents, kept, problems, state: Some(state), settled }
@@ -95,6 +101,12 @@ impl File {
     fn in_use(&self) -> Vec<Placed> {
         self.documents.iter().chain(&self.kept).cloned().collect()
     }
+}
+
+/// A file that somebody is about to write anew begins like this.
+fn emptied() -> Problem {
+    let message = "is empty, and what it said before stays in use; remove the file to remove its documents".to_owned();
+    Problem { location: None, document: None, message }
 }
 
 impl State {

@@ -217,6 +217,25 @@ fn the_first_of_two_documents_with_one_name_is_used() {
 }
 
 #[test]
+fn a_file_that_is_cut_off_loses_nothing() {
+    let mut fixture = Fixture::new();
+    let whole = backend("a", 1) + "---\n" + &backend("b", 1) + "---\n" + &backend("c", 1);
+    fixture.write("1.yaml", &whole);
+    assert_eq!(fixture.read(), "a b c");
+    let cut = whole.find("name: b").unwrap() + 4;
+    fixture.write("1.yaml", &whole[..cut]);
+    assert_eq!(fixture.read(), "");
+    assert_eq!((fixture.live(), fixture.problems().len()), ("a b c".into(), 1));
+    fixture.write("1.yaml", "");
+    assert_eq!(fixture.read(), "");
+    let emptied = "1.yaml: is empty, and what it said before stays in use; remove the file to remove its documents";
+    assert_eq!((fixture.live(), fixture.problems()), ("a b c".into(), vec![emptied.to_owned()]));
+    fixture.write("1.yaml", backend("a", 2));
+    assert_eq!(fixture.read(), "a -b -c");
+    assert_eq!(fixture.problems(), [""; 0]);
+}
+
+#[test]
 fn a_version_that_is_only_kept_gives_way_to_a_good_document() {
     let mut fixture = Fixture::new();
     fixture.write("1.yaml", backend("a", 1));

@@ -32,14 +32,16 @@ impl<'r> Request<'r> {
     }
 }
 
-/// The host of an authority: without user information and port, with the brackets of an IPv6
-/// address.
+/// The host of an authority: without user information, port and a last dot, with the brackets of an
+/// IPv6 address.
 fn without_port(authority: &str) -> &str {
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    match host.rsplit_once(':') {
+    let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         Some(_) | None => host,
-    }
+    };
+    // That of the root, which fully qualified names may end with.
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -61,6 +63,8 @@ mod tests {
             ("/", Some("a.com"), "a.com"),
             ("/", Some("a.com:8080"), "a.com"),
             ("/", Some("a.com:"), "a.com"),
+            ("/", Some("a.com."), "a.com"),
+            ("/", Some("a.com.:80"), "a.com"),
             ("/", Some("A.com"), "A.com"),
             ("/", Some("[::1]:80"), "[::1]"),
             ("/", Some("[::1]"), "[::1]"),

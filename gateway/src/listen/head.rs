@@ -1,0 +1,47 @@
+//! The head of the HTTP/1 request that a connection waits for, as far as it has come.
+//!
+//! Pingora bounds it by a megabyte and each of its reads by a minute, which is too much for a client
+//! that sends it byte by byte.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Shared by the connection, which counts, and what serves it, which knows where heads begin and end.
+#[derive(Debug)]
+pub(crate) struct Head {
+    received: AtomicUsize,
+    /// [`usize::MAX`] while no head is waited for.
+    most: AtomicUsize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { received: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) }
+    }
+}
+
+impl Head {
+    /// What comes next is a head, of `most` bytes.
+    pub(crate) fn expect(&self, most: usize) {
+        self.received.store(0, Ordering::Relaxed);
+        self.most.store(most, Ordering::Relaxed);
+    }
+
+    pub(crate) fn arrived(&self) {
+        self.most.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether some of the head is here, but not all of it.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.most.load(Ordering::Relaxed) != usize::MAX && self.received.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it is longer than it may be. What came with its end in one read does not count.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.received.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn receive(&self, bytes: usize) {
+        // Nobody else writes meanwhile: one task has the connection.
+        self.received.store(self.received.load(Ordering::Relaxed).saturating_add(bytes), Ordering::Relaxed);
+    }
+}
