@@ -35,6 +35,9 @@ def main():
         try:
             if "peers" in arguments.only:
                 results["cases"] = side_by_side(arguments, folder, services)
+                if arguments.output:
+                    # The longer part is not lost with the other.
+                    report.write(results, arguments.output)
             if "alone" in arguments.only:
                 results["alone"] = alone.measure(arguments, folder, services)
         finally:
