@@ -48,8 +48,8 @@ struct Flags {
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     bind: IpAddr,
 
-    /// An address that clients reach the gateway by, for the status of Gateways; may be repeated.
-    /// Without one, the address that listeners bind if that is a single one.
+    /// An address that clients reach the gateway by, for the status of Gateways; may be repeated. Only
+    /// with --from or --expose host. Without one, that which listeners bind, if it is a single one.
     #[arg(long, value_name = "ADDRESS")]
     address: Vec<String>,
 
@@ -66,9 +66,9 @@ struct Cluster {
     kubeconfig: Option<PathBuf>,
 
     /// How clients reach Gateways: each by a Service of its own, which the adapter makes, or all at the
-    /// ports of the hosts that gateway pods run on.
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = Reach::Service, conflicts_with = "from")]
-    addresses: Reach,
+    /// ports of the nodes that gateway pods run on.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Expose::Service, conflicts_with = "from")]
+    expose: Expose,
 
     /// The type of the Services made for Gateways: LoadBalancer, ClusterIP or NodePort.
     #[arg(long, value_name = "TYPE", default_value = "LoadBalancer", conflicts_with = "from")]
@@ -88,8 +88,8 @@ struct Cluster {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:19001")]
     admin: SocketAddr,
 
-    /// The name of this adapter among those that elect the one that writes statuses. Without it, that
-    /// of the machine.
+    /// The name of this adapter among those that elect the one that writes statuses. Without it, the
+    /// host's name.
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     pod_name: Option<String>,
 
@@ -99,7 +99,7 @@ struct Cluster {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Reach {
+enum Expose {
     Service,
     Host,
 }
@@ -109,12 +109,12 @@ impl Cluster {
         self.gateway_service.clone().unwrap_or_else(|| ObjectKey::new(&self.pod_namespace, "doppel-gateway"))
     }
 
-    /// `known` are those that hosts are reached by.
+    /// `known` are those that nodes are reached by.
     fn addresses(&self, known: Vec<String>) -> Addresses {
         let gateway_service = self.gateway_service();
-        match self.addresses {
-            Reach::Service => Addresses::Service { service_type: self.service_type, gateway_service },
-            Reach::Host => Addresses::Host { addresses: known, gateway_service: Some(gateway_service) },
+        match self.expose {
+            Expose::Service => Addresses::Service { service_type: self.service_type, gateway_service },
+            Expose::Host => Addresses::Host { addresses: known, gateway_service: Some(gateway_service) },
         }
     }
 
