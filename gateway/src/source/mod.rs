@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -25,14 +26,16 @@ pub use problem::Problem;
 /// What was read from a file or a directory of files.
 pub(crate) struct Source {
     path: PathBuf,
-    files: BTreeMap<Arc<Path>, File>,
+    /// By path. `Path` compares component by component, which for many files takes longer than anything
+    /// else that a look needs.
+    files: BTreeMap<Arc<OsStr>, File>,
     live: HashMap<Key, Live>,
     duplicates: Vec<Problem>,
 }
 
 /// A document that is in use, and the file it is from.
 struct Live {
-    file: Arc<Path>,
+    file: Arc<OsStr>,
     placed: Placed,
 }
 
@@ -75,7 +78,7 @@ impl Source {
                     continue;
                 }
                 let last_good = |key: &Key| self.live.get(key).map(|live| live.placed.clone());
-                let file = File::read(path, before, last_good);
+                let file = File::read(path.as_ref().as_ref(), before, last_good);
                 self.files.insert(path.clone(), file);
                 changed = true;
             }
@@ -121,8 +124,8 @@ impl Source {
 
     /// Everything that keeps a document, or the newest version of one, from being used.
     pub(crate) fn problems(&self) -> Vec<Problem> {
-        let of_file = |(path, file): (&Arc<Path>, &File)| {
-            let problem = |problem: &conf::Problem| Problem { file: path.clone(), problem: problem.clone() };
+        let of_file = |(path, file): (&Arc<OsStr>, &File)| {
+            let problem = |problem: &conf::Problem| Problem { file: shared(path), problem: problem.clone() };
             file.problems.iter().map(problem).collect::<Vec<_>>()
         };
         let problems = self.files.iter().flat_map(of_file);
@@ -139,7 +142,7 @@ impl Source {
         let locate = |mut problem: conf::Problem| {
             let live = problem.document.as_ref().and_then(|key| self.live.get(key));
             problem.location = problem.location.or(live.map(|live| live.placed.location));
-            Problem { file: live.map_or_else(|| self.path.as_path().into(), |live| live.file.clone()), problem }
+            Problem { file: live.map_or_else(|| self.path.as_path().into(), |live| shared(&live.file)), problem }
         };
         sorted(problems.into_iter().map(locate).collect())
     }
@@ -171,10 +174,10 @@ impl Source {
 }
 
 /// The files to read, and in which state they are; none for those whose state cannot be told.
-fn list(path: &Path) -> io::Result<BTreeMap<Arc<Path>, Option<State>>> {
+fn list(path: &Path) -> io::Result<BTreeMap<Arc<OsStr>, Option<State>>> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_dir() {
-        return Ok(BTreeMap::from([(path.into(), Some(State::of(&metadata)))]));
+        return Ok(BTreeMap::from([(path.as_os_str().into(), Some(State::of(&metadata)))]));
     }
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(path)? {
@@ -183,10 +186,12 @@ fn list(path: &Path) -> io::Result<BTreeMap<Arc<Path>, Option<State>>> {
             continue;
         }
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => files.insert(path.into(), Some(State::of(&metadata))),
+            Ok(metadata) if metadata.is_file() => {
+                files.insert(path.into_os_string().into(), Some(State::of(&metadata)))
+            }
             Ok(_) => None,
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(_) => files.insert(path.into(), None),
+            Err(_) => files.insert(path.into_os_string().into(), None),
         };
     }
     Ok(files)
@@ -197,12 +202,16 @@ fn is_document_file(path: &Path) -> bool {
     !is_hidden && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-fn duplicate(path: &Arc<Path>, placed: &Placed, first: &Live) -> Problem {
+fn duplicate(path: &OsStr, placed: &Placed, first: &Live) -> Problem {
     let Location { line, .. } = first.placed.location;
     let message =
         format!("is also in {}:{line}, and that one is used; rename or remove one of them", first.file.display());
     let location = Some(placed.location);
-    Problem { file: path.clone(), problem: conf::Problem { location, document: Some(placed.key.clone()), message } }
+    Problem { file: shared(path), problem: conf::Problem { location, document: Some(placed.key.clone()), message } }
+}
+
+fn shared(path: &OsStr) -> Arc<Path> {
+    Path::new(path).into()
 }
 
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
