@@ -13,6 +13,7 @@ pub mod table;
 
 mod admin;
 mod filter;
+mod limit;
 mod listen;
 mod pool;
 mod reload;

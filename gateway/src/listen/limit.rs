@@ -3,39 +3,31 @@
 use std::sync::Arc;
 
 use prometheus::{IntCounter, IntGauge};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limit::{Limit, Permit};
 
 /// Counts open connections, and bounds them.
 pub(crate) struct Connections {
-    free: Arc<Semaphore>,
+    limit: Limit,
     open: IntGauge,
-    refused: IntCounter,
 }
 
 /// One connection's place, free again when dropped.
 pub(super) struct Slot {
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
     open: IntGauge,
 }
 
 impl Connections {
     pub(crate) fn new(most: usize, open: IntGauge, refused: IntCounter) -> Arc<Self> {
-        let most = most.min(Semaphore::MAX_PERMITS);
-        Arc::new(Self { free: Arc::new(Semaphore::new(most)), open, refused })
+        Arc::new(Self { limit: Limit::new(most, refused), open })
     }
 
     /// A place for one more, or none, which is counted.
     pub(super) fn take(&self) -> Option<Slot> {
-        match self.free.clone().try_acquire_owned() {
-            Ok(permit) => {
-                self.open.inc();
-                Some(Slot { _permit: permit, open: self.open.clone() })
-            }
-            Err(_) => {
-                self.refused.inc();
-                None
-            }
-        }
+        let permit = self.limit.take()?;
+        self.open.inc();
+        Some(Slot { _permit: permit, open: self.open.clone() })
     }
 
     pub(super) fn open(&self) -> i64 {

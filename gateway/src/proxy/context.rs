@@ -11,8 +11,8 @@ use pingora_core::{Error, ErrorSource};
 
 use super::course::Course;
 use super::exchange::Exchange;
-use super::room::Taken;
 use crate::access_log::{AccessLog, Row};
+use crate::limit::Permit;
 use crate::metrics::Requests;
 use crate::mirror::{Abort, Tee};
 use crate::table::{Rule, Table};
@@ -38,8 +38,8 @@ pub(super) struct Context {
     pub(super) course: Option<Course>,
     pub(super) tee: Tee,
     pub(super) attempts: u32,
-    /// Its share of the requests that may be under way.
-    pub(super) room: Option<Taken>,
+    /// Its place among the requests that may be under way.
+    pub(super) permit: Option<Permit>,
     pub(super) endpoint: Option<SocketAddr>,
     /// Of the answer, once it began.
     pub(super) status: Option<StatusCode>,
@@ -72,7 +72,7 @@ impl Context {
             course: None,
             tee: Tee::default(),
             attempts: 0,
-            room: None,
+            permit: None,
             endpoint: None,
             status: None,
             request_bytes: 0,

@@ -11,7 +11,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use prometheus::IntCounter;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Proxy;
 use super::exchange::{self, Exchange};
@@ -81,7 +81,6 @@ impl HttpServerApp for Entrance {
         let mut request = pin!(request);
         let mut stopped = pin!(exchange.stopped());
         let mut timer = pin!(None::<tokio::time::Sleep>);
-        let mut head_due = None;
 
         std::future::poll_fn(|context| {
             loop {
@@ -100,9 +99,8 @@ impl HttpServerApp for Entrance {
                     if !self.arrival.head.has_begun() {
                         return Poll::Pending;
                     }
-                    let due = *head_due.get_or_insert_with(|| Instant::now() + self.limits.head_timeout);
-                    if timer.as_mut().as_pin_mut().is_none() {
-                        timer.set(Some(sleep_until(due)));
+                    if timer.is_none() {
+                        timer.set(Some(sleep(self.limits.head_timeout)));
                     }
                     ready!(timer.as_mut().as_pin_mut().expect("it was just set").poll(context));
                     self.limits.malformed.inc();

@@ -19,7 +19,6 @@ mod headers;
 mod http2;
 mod phases;
 mod retry;
-mod room;
 mod tunnel;
 mod upstream;
 
@@ -32,12 +31,12 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 
 use crate::access_log::AccessLog;
+use crate::limit::Limit;
 use crate::listen::Arrival;
 use crate::metrics::{Metrics, Program, Refusal};
 use crate::table::Table;
 
 pub use entrance::Entrance;
-use room::Room;
 
 /// The numbers of the request path that an operator may set.
 #[derive(Clone, Debug)]
@@ -104,8 +103,9 @@ impl Server {
             idle_timeout: settings.request_idle_timeout,
             malformed: program.refused_requests(Refusal::Malformed),
         };
-        let room = Room::new(settings.max_requests, program.refused_requests(Refusal::NoRoom));
-        let phases = phases::Phases::new(table, metrics, access_log, settings, room);
+        // Over HTTP/2 each connection of a client carries many, and each may take one to a backend.
+        let requests = Limit::new(settings.max_requests, program.refused_requests(Refusal::NoRoom));
+        let phases = phases::Phases::new(table, metrics, access_log, settings, requests);
         Ok(Self { proxy: assembly::proxy(conf, phases).await?, limits })
     }
 

@@ -22,9 +22,9 @@ use super::context::{Context, Recorder};
 use super::course;
 use super::exchange::Exchange;
 use super::retry::{self, Failure};
-use super::room::Room;
 use super::{Settings, copies, headers, tunnel, upstream};
 use crate::access_log::AccessLog;
+use crate::limit::Limit;
 use crate::metrics::Metrics;
 use crate::table::Table;
 
@@ -33,7 +33,8 @@ pub(super) struct Phases {
     recorder: Arc<Recorder>,
     settings: Settings,
     tunnels: tunnel::Tunnels,
-    room: Room,
+    /// How many may be under way.
+    requests: Limit,
 }
 
 impl Phases {
@@ -42,11 +43,19 @@ impl Phases {
         metrics: &Metrics,
         access_log: AccessLog,
         settings: Settings,
-        room: Room,
+        requests: Limit,
     ) -> Self {
         let recorder = Arc::new(Recorder { access_log, unrouted: metrics.requests(None) });
-        Self { table, recorder, settings, tunnels: tunnel::Tunnels::new(), room }
+        Self { table, recorder, settings, tunnels: tunnel::Tunnels::new(), requests }
     }
+}
+
+/// The gateway's own answer to a request that goes nowhere; Pingora has nothing more to do with it.
+async fn answer_instead(answer: Answer, session: &mut Session, context: &mut Context) -> Result<bool> {
+    context.status = Some(answer.status);
+    context.note_error(answer.why.clone());
+    answer.send_instead(session).await?;
+    Ok(true)
 }
 
 #[async_trait]
@@ -83,14 +92,11 @@ impl ProxyHttp for Phases {
         let local = local.unwrap_or(context.exchange.via().socket);
         context.note_request(session.req_header(), client);
 
-        let Some(room) = self.room.take() else {
+        context.permit = self.requests.take();
+        if context.permit.is_none() {
             let answer = Answer::new(StatusCode::SERVICE_UNAVAILABLE, "as many requests as may be are under way");
-            context.status = Some(answer.status);
-            context.note_error(answer.why.clone());
-            answer.send_instead(session).await?;
-            return Ok(true);
-        };
-        context.room = Some(room);
+            return answer_instead(answer, session, context).await;
+        }
         headers::use_origin_form(session.req_header_mut())?;
         let decision = course::decide(&context.table, context.exchange.via(), local, session.req_header());
         (context.listener, context.rule) = decision.found.unzip();
@@ -100,10 +106,7 @@ impl ProxyHttp for Phases {
                 if let Some(rule) = &context.rule {
                     copies::skip_own_answer(rule);
                 }
-                context.status = Some(answer.status);
-                context.note_error(answer.why.clone());
-                answer.send_instead(session).await?;
-                return Ok(true);
+                return answer_instead(answer, session, context).await;
             }
         };
 
