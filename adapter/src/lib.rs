@@ -13,6 +13,8 @@ pub mod owned;
 pub mod publish;
 pub mod snapshot;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod translate;
 pub mod watch;
 

@@ -262,14 +262,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::testing::CLASS;
     use crate::translate::{Addresses, Options, ServiceType, translate};
 
-    const CLASS: &str = "
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: doppel}
-spec: {controllerName: doppel.dev/gateway-controller}
----";
     const GATEWAY: &str = "
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway

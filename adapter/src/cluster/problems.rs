@@ -62,19 +62,15 @@ const PROGRAMMED: &str = "Programmed";
 mod tests {
     use super::*;
     use crate::snapshot::Snapshot;
+    use crate::testing::CLASS;
     use crate::translate::{Options, translate};
 
     const GATEWAY: &str = "
 apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: c}
-spec: {controllerName: doppel.dev/gateway-controller}
----
-apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: web, namespace: shop}
 spec:
-  gatewayClassName: c
+  gatewayClassName: doppel
   listeners:
     - {name: a, port: 80, protocol: HTTP}
     - {name: b, port: 81, protocol: HTTP}
@@ -91,7 +87,8 @@ spec:
 
     /// Whether the object of this kind and its listeners are programmed.
     fn programmed(kind: &str, documents: &[&str]) -> Vec<bool> {
-        let statuses = translate(&Snapshot::from_manifests(GATEWAY).0, &Options::default()).statuses;
+        let statuses =
+            translate(&Snapshot::from_manifests(&(CLASS.to_owned() + GATEWAY)).0, &Options::default()).statuses;
         let problems = documents.iter().map(|name| ((*name).to_owned(), "the port is taken".to_owned())).collect();
         let statuses = told(&statuses, &problems);
         let content = statuses.into_iter().find(|status| status.object.kind == kind).unwrap().content;

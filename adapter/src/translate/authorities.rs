@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use conf::{Authorities, Document, Name, nearest};
+use conf::{Authorities, Document, Name};
 
 use super::grant::{self, Referrer};
-use super::name;
 use super::readings::Readings;
+use super::{name, reference};
 use crate::api::{BUNDLE, ConfigMap, ObjectKey, ObjectRef};
 use crate::snapshot::Snapshot;
 use crate::status::Fault;
@@ -43,17 +43,7 @@ impl<'a> Bundles<'a> {
         referrer: Referrer<'_>,
         references: impl IntoIterator<Item = BundleRef<'r>>,
     ) -> (Vec<Name>, Option<Fault>) {
-        let mut found: Vec<Name> = Vec::new();
-        let mut faults: Vec<Fault> = Vec::new();
-        for reference in references {
-            match self.resolve(referrer, reference) {
-                Ok(name) if found.contains(&name) => {}
-                Ok(name) => found.push(name),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        let messages = faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; ");
-        (found, faults.first().map(|first| Fault::new(first.reason, messages)))
+        reference::each_once(references.into_iter().map(|reference| self.resolve(referrer, reference)))
     }
 
     /// Whether a ConfigMap exists, and what it holds, is told only to those who may refer to it.
@@ -77,11 +67,7 @@ impl<'a> Bundles<'a> {
         if let Some(config_map) = self.snapshot.config_maps.get(key) {
             return Ok(config_map);
         }
-        let neighbours = self.snapshot.config_maps.keys().filter(|other| other.namespace == key.namespace);
-        let remedy = match nearest(&key.name, neighbours.map(|other| other.name.as_str())) {
-            Some(near) => format!("is {near} meant?"),
-            None => "create it or correct the reference".to_owned(),
-        };
+        let remedy = reference::remedy(key, self.snapshot.config_maps.keys(), "create it or correct the reference");
         Err(invalid(format!("ConfigMap {key} does not exist; {remedy}")))
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use conf::{Backend, BackendTls, Document, Name, Protocol, Target, nearest};
+use conf::{Backend, BackendTls, Document, Name, Protocol, Target};
 use k8s_openapi::api::core::v1::ServicePort;
 
 use super::grant::{self, Referrer};
 use super::memo::Dependency;
 use super::name;
 use super::pods::is_ready;
+use super::reference;
 use super::tls_policy::Policies;
 use crate::api::http_route::BackendRef;
 use crate::api::{EndpointSlice, ObjectKey, ObjectRef, Service};
@@ -102,11 +103,7 @@ impl<'a> Backends<'a> {
             };
         }
         self.asked.dependencies.insert(Dependency::all("Service", &key.namespace));
-        let neighbours = self.snapshot.services.keys().filter(|other| other.namespace == key.namespace);
-        let remedy = match nearest(&key.name, neighbours.map(|other| other.name.as_str())) {
-            Some(near) => format!("is {near} meant?"),
-            None => "create it or correct the reference".to_owned(),
-        };
+        let remedy = reference::remedy(key, self.snapshot.services.keys(), "create it or correct the reference");
         Err(not_found(format!("Service {key} does not exist; {remedy}")))
     }
 }
@@ -167,12 +164,10 @@ fn declared_protocol(key: &ObjectKey, port: &ServicePort) -> Result<Option<Proto
         Some("kubernetes.io/h2c" | "grpc") => Ok(Some(Protocol::H2c)),
         // What is spoken within TLS is left open.
         Some(_) if is_for_tls(port) => Ok(None),
-        Some(other) => Err(Fault::new(
-            UNSUPPORTED_PROTOCOL,
-            format!(
-                "port {} of Service {key} has appProtocol {other}, which this controller does not speak; use http, https, kubernetes.io/h2c, kubernetes.io/ws or kubernetes.io/wss",
-                port.port
-            ),
+        Some(_) => Err(unsupported(
+            key,
+            port,
+            "which this controller does not speak; use http, https, kubernetes.io/h2c, kubernetes.io/ws or kubernetes.io/wss",
         )),
     }
 }
@@ -182,20 +177,16 @@ fn is_for_tls(port: &ServicePort) -> bool {
 }
 
 fn lacks_policy(key: &ObjectKey, port: &ServicePort) -> Fault {
-    let message = format!(
-        "port {} of Service {key} has appProtocol {}, and nothing says what its endpoints must prove; a BackendTLSPolicy would",
-        port.port,
-        port.app_protocol.as_deref().unwrap_or_default()
-    );
-    Fault::new(UNSUPPORTED_PROTOCOL, message)
+    unsupported(key, port, "and nothing says what its endpoints must prove; a BackendTLSPolicy would")
 }
 
 fn carries_no_calls(key: &ObjectKey, port: &ServicePort) -> Fault {
-    let message = format!(
-        "port {} of Service {key} has appProtocol {}, which carries no gRPC; use kubernetes.io/h2c, or none",
-        port.port,
-        port.app_protocol.as_deref().unwrap_or_default()
-    );
+    unsupported(key, port, "which carries no gRPC; use kubernetes.io/h2c, or none")
+}
+
+fn unsupported(key: &ObjectKey, port: &ServicePort, why: &str) -> Fault {
+    let protocol = port.app_protocol.as_deref().unwrap_or_default();
+    let message = format!("port {} of Service {key} has appProtocol {protocol}, {why}", port.port);
     Fault::new(UNSUPPORTED_PROTOCOL, message)
 }
 

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use conf::{Certificate, Document, Name, nearest};
+use conf::{Certificate, Document, Name};
 
 use super::grant::{self, Referrer};
-use super::name;
 use super::readings::Readings;
+use super::{name, reference};
 use crate::api::gateways::GatewayListenersTlsCertificateRefs as CertificateRef;
 use crate::api::{ObjectKey, ObjectRef, Secret};
 use crate::snapshot::Snapshot;
@@ -52,11 +52,8 @@ impl<'a> Certificates<'a> {
         if let Some(secret) = self.snapshot.secrets.get(key) {
             return Ok(secret);
         }
-        let neighbours = self.snapshot.secrets.keys().filter(|other| other.namespace == key.namespace);
-        let remedy = match nearest(&key.name, neighbours.map(|other| other.name.as_str())) {
-            Some(near) => format!("is {near} meant?"),
-            None => format!("create it with type {TLS}, or correct the reference"),
-        };
+        let otherwise = format!("create it with type {TLS}, or correct the reference");
+        let remedy = reference::remedy(key, self.snapshot.secrets.keys(), &otherwise);
         Err(invalid(format!("Secret {key} does not exist; {remedy}")))
     }
 }

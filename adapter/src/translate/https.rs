@@ -7,6 +7,7 @@ use conf::{Hostname, Name};
 use super::certificate::{Certificates, INVALID_CERTIFICATE_REF};
 use super::grant::Referrer;
 use super::listener::Listener;
+use super::reference;
 use crate::api::gateways::{GatewayListeners, GatewayListenersTlsMode as Mode};
 use crate::status::Fault;
 
@@ -35,17 +36,9 @@ pub(super) fn certificates(
             format!("listener {name}: protocol {HTTPS} needs a certificate; name a Secret in tls.certificateRefs");
         return (Vec::new(), Some(Fault::new(INVALID_CERTIFICATE_REF, message)));
     }
-    let mut found: Vec<Name> = Vec::new();
-    let mut faults: Vec<Fault> = Vec::new();
-    for reference in references {
-        match certificates.resolve(referrer, reference) {
-            Ok(certificate) if found.contains(&certificate) => {}
-            Ok(certificate) => found.push(certificate),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    let messages = faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; ");
-    let fault = faults.first().map(|fault| Fault::new(fault.reason, format!("listener {name}: {messages}")));
+    let resolved = references.iter().map(|reference| certificates.resolve(referrer, reference));
+    let (found, fault) = reference::each_once(resolved);
+    let fault = fault.map(|fault| Fault::new(fault.reason, format!("listener {name}: {}", fault.message)));
     (found, fault)
 }
 

@@ -190,19 +190,15 @@ mod tests {
 
     use crate::snapshot::Snapshot;
     use crate::status::Content;
+    use crate::testing::CLASS;
     use crate::translate::{Options, translate};
 
     const GATEWAY: &str = "
 apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: c}
-spec: {controllerName: doppel.dev/gateway-controller}
----
-apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: web, namespace: shop}
 spec:
-  gatewayClassName: c
+  gatewayClassName: doppel
   allowedListeners: {namespaces: {from: Same}}
   listeners:
     - {name: own, port: 80, protocol: HTTP}
@@ -210,7 +206,7 @@ spec:
 
     #[test]
     fn listener_sets_give_a_gateway_no_more_ports_than_it_could_have_alone() {
-        let mut manifests = GATEWAY.to_owned();
+        let mut manifests = CLASS.to_owned() + GATEWAY;
         for set in ["a", "b"] {
             write!(
                 manifests,

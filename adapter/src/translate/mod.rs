@@ -23,6 +23,7 @@ mod namespace;
 mod offer;
 mod pods;
 mod readings;
+mod reference;
 mod route;
 mod rule;
 mod service;
