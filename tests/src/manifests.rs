@@ -17,6 +17,18 @@ pub struct Manifests {
 }
 
 impl Manifests {
+    /// A GatewayClass `doppel`, for Gateways to name.
+    pub fn with_class() -> Self {
+        Self::default().apply(
+            "
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: GatewayClass
+            metadata: {name: doppel}
+            spec: {controllerName: doppel.dev/gateway-controller}
+            ",
+        )
+    }
+
     /// The files of this folder of `k8s`, in the order of their names, folders in it left out.
     pub fn folder(folder: &str) -> Self {
         let mut files: Vec<_> = std::fs::read_dir(path(folder))

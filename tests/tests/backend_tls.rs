@@ -340,14 +340,9 @@ async fn policies_and_the_certificate_of_a_gateway_count_for_primaries_and_mirro
     let guard = Guard::asking(&known.identity(&["spiffe://shop"]), &clients);
     let mirror = Echo::guarded_h2(&guard, |_, _| Step::echo()).await;
     let manifests = |bundle: &Authority| {
-        let manifests = Manifests::default().apply(&gateway.secret("gateway")).apply(&bundle.config_map("ca"));
+        let manifests = Manifests::with_class().apply(&gateway.secret("gateway")).apply(&bundle.config_map("ca"));
         let manifests = manifests.apply(
             "
-            apiVersion: gateway.networking.k8s.io/v1
-            kind: GatewayClass
-            metadata: {name: doppel}
-            spec: {controllerName: doppel.dev/gateway-controller}
-            ---
             apiVersion: gateway.networking.k8s.io/v1
             kind: Gateway
             metadata: {name: gateway}

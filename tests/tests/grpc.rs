@@ -5,11 +5,6 @@ use doppel_tests::{Echo, Gate, H2Answer, H2Client, Manifests, Reply, Script, Ste
 
 const GATEWAY: &str = "
     apiVersion: gateway.networking.k8s.io/v1
-    kind: GatewayClass
-    metadata: {name: doppel}
-    spec: {controllerName: doppel.dev/gateway-controller}
-    ---
-    apiVersion: gateway.networking.k8s.io/v1
     kind: Gateway
     metadata: {name: web, namespace: shop}
     spec: {gatewayClassName: doppel, listeners: [{name: http, port: 80, protocol: HTTP}]}
@@ -17,7 +12,7 @@ const GATEWAY: &str = "
 
 /// A Gateway, and a route `calls` of this kind with these rules.
 fn manifests(kind: &str, rules: &str) -> Manifests {
-    Manifests::default().apply(GATEWAY).apply(&route(kind, rules))
+    Manifests::with_class().apply(GATEWAY).apply(&route(kind, rules))
 }
 
 fn route(kind: &str, rules: &str) -> String {

@@ -8,11 +8,6 @@ use tokio::task::JoinSet;
 
 const GATEWAY: &str = "
     apiVersion: gateway.networking.k8s.io/v1
-    kind: GatewayClass
-    metadata: {name: doppel}
-    spec: {controllerName: doppel.dev/gateway-controller}
-    ---
-    apiVersion: gateway.networking.k8s.io/v1
     kind: Gateway
     metadata: {name: gateway}
     spec:
@@ -66,7 +61,7 @@ fn get(host: &str) -> String {
 async fn a_gateway_and_its_listener_set_serve_their_own_routes() {
     let (of_gateway, of_set) = (Echo::named("of-gateway").await, Echo::named("of-set").await);
     let identity = Identity::new(&["a.test"]);
-    let manifests = Manifests::default().apply(GATEWAY).apply(SET).apply(&identity.secret("cert"));
+    let manifests = Manifests::with_class().apply(GATEWAY).apply(SET).apply(&identity.secret("cert"));
     let manifests = manifests.pod("default/of-gateway", &of_gateway).pod("default/of-set", &of_set);
     let world = manifests.setup().start().await;
     let mut client = Client::connect(world.address_of("default/gateway/http")).await;
@@ -90,7 +85,7 @@ async fn a_listener_set_that_comes_and_goes_fails_no_request_of_its_gateway() {
     const REQUESTS: usize = 200;
     const FLIPS: usize = 10;
     let (of_gateway, of_set) = (Echo::named("of-gateway").await, Echo::named("of-set").await);
-    let gateway = Manifests::default().apply(GATEWAY).apply(&Identity::new(&["a.test"]).secret("cert"));
+    let gateway = Manifests::with_class().apply(GATEWAY).apply(&Identity::new(&["a.test"]).secret("cert"));
     let gateway = gateway.pod("default/of-gateway", &of_gateway).pod("default/of-set", &of_set);
     let (without, with) = (gateway.setup(), gateway.apply(SET).setup());
     let mut world = without.clone().start().await;

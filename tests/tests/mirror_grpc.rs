@@ -5,11 +5,6 @@ use doppel_tests::{Echo, H2Client, H2Upload, Manifests, Reply, Script, Step, Wor
 
 const MANIFESTS: &str = "
     apiVersion: gateway.networking.k8s.io/v1
-    kind: GatewayClass
-    metadata: {name: doppel}
-    spec: {controllerName: doppel.dev/gateway-controller}
-    ---
-    apiVersion: gateway.networking.k8s.io/v1
     kind: Gateway
     metadata: {name: web, namespace: shop}
     spec: {gatewayClassName: doppel, listeners: [{name: http, port: 80, protocol: HTTP}]}
@@ -39,7 +34,7 @@ async fn world(script: fn() -> Script) -> (World, Echo, Echo) {
     let primary = Echo::h2c(move |_, _| script()).await;
     let mirror = Echo::h2c(move |_, _| script()).await;
     let manifests =
-        Manifests::default().apply(MANIFESTS).pod("shop/primary", &primary).pod("shop/mirror", &mirror).setup();
+        Manifests::with_class().apply(MANIFESTS).pod("shop/primary", &primary).pod("shop/mirror", &mirror).setup();
     (manifests.start().await, primary, mirror)
 }
 
@@ -155,7 +150,7 @@ async fn a_mirror_that_fails() {
         let primary = Echo::h2c(|_, _| server(Step::ReadAll, &["answer"])).await;
         let mirror = Echo::h2c(move |_, _| failure()).await;
         let manifests =
-            Manifests::default().apply(MANIFESTS).pod("shop/primary", &primary).pod("shop/mirror", &mirror).setup();
+            Manifests::with_class().apply(MANIFESTS).pod("shop/primary", &primary).pod("shop/mirror", &mirror).setup();
         let world = manifests.start().await;
         let mut client = world.h2_client().await;
         for _ in 0..3 {

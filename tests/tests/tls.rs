@@ -411,13 +411,8 @@ async fn each_client_is_shown_the_first_certificate_that_it_can_check() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_with_an_https_listener_serves_its_routes() {
     let (pipy, identity) = (Echo::start().await, Identity::new(&["a.test"]));
-    let manifests = Manifests::default().apply(&identity.secret("cert")).apply(
+    let manifests = Manifests::with_class().apply(&identity.secret("cert")).apply(
         "
-        apiVersion: gateway.networking.k8s.io/v1
-        kind: GatewayClass
-        metadata: {name: doppel}
-        spec: {controllerName: doppel.dev/gateway-controller}
-        ---
         apiVersion: gateway.networking.k8s.io/v1
         kind: Gateway
         metadata: {name: gateway}
