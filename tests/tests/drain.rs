@@ -45,6 +45,22 @@ async fn requests_end_idle_connections_close_and_nobody_new_comes_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_good_for_one_more_request() {
+    let (world, _primary, _gate) = world(Duration::from_secs(60)).await;
+    let mut kept = world.client().await;
+    assert_eq!(kept.get("/").await.status, 200);
+    let address = world.address();
+    let stopping = tokio::spawn(world.shutdown());
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let answer = kept.get("/").await;
+    assert_eq!((answer.status, answer.header("connection").as_deref()), (200, Some("close")));
+    kept.ended().await;
+    soon("the gateway to stop", stopping).await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_under_way_ends() {
     let (world, primary, _gate) = world(Duration::from_secs(60)).await;
     let mut client = world.client().await;

@@ -45,6 +45,11 @@ pub(super) struct Limits {
 /// its backend's connection is not its own (HTTP/2), or because its client does not take the answer.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// How long an idle connection stays open once its listener goes away. One that is used within it is
+/// closed in order, by the head of the answer; to close it at once would be to cut off requests that are
+/// on their way already.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// An HTTP/2 connection without streams is closed after this.
 const H2_IDLE: Duration = Duration::from_secs(300);
 
@@ -79,7 +84,10 @@ impl HttpServerApp for Entrance {
         let exchange = Exchange::new(self.arrival.clone(), shutdown.clone(), self.limits.idle_timeout);
         let request = exchange::CURRENT.scope(exchange.clone(), self.proxy.process_new_http(session, shutdown));
         let mut request = pin!(request);
-        let mut stopped = pin!(exchange.stopped());
+        let mut stopped = pin!(async {
+            exchange.stopped().await;
+            sleep(LINGER).await;
+        });
         let mut timer = pin!(None::<tokio::time::Sleep>);
 
         std::future::poll_fn(|context| {
