@@ -1,12 +1,14 @@
-//! Events for what a person must act on: conditions that have become bad.
+//! Events for what a person must act on: conditions that have become bad, and stay so.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::Value;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::kind::Kind;
 use crate::api::{CONTROLLER_NAME, ObjectRef};
@@ -20,13 +22,26 @@ pub(super) struct Alarm {
     message: String,
 }
 
-/// What is worse in one status of an object than in the one before. Several conditions that say the
-/// same are one alarm.
-pub(super) fn alarms(before: &Value, after: &Value) -> Vec<Alarm> {
-    let before: Vec<_> = bad_conditions(before).collect();
-    let mut told = BTreeSet::new();
-    let is_new = |alarm: &Alarm| !before.contains(alarm);
-    bad_conditions(after).filter(is_new).filter(|alarm| told.insert(alarm.message.clone())).collect()
+/// What a new status of an object gives cause to tell.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    /// What is worse than in the status before. Several conditions that say the same are one alarm.
+    new: Vec<Alarm>,
+    /// The messages of everything that is bad.
+    standing: BTreeSet<String>,
+}
+
+impl Alarms {
+    pub(super) fn between(before: &Value, after: &Value) -> Self {
+        let before: Vec<_> = bad_conditions(before).collect();
+        let mut now: Vec<_> = bad_conditions(after).collect();
+        // What is not programmed is so for a reason that another condition has a better word for.
+        now.sort_by_key(|alarm| alarm.subject.ends_with("Programmed"));
+        let standing = now.iter().map(|alarm| alarm.message.clone()).collect();
+        let mut told = BTreeSet::new();
+        now.retain(|alarm| !before.contains(alarm) && told.insert(alarm.message.clone()));
+        Self { new: now, standing }
+    }
 }
 
 fn bad_conditions(status: &Value) -> impl Iterator<Item = Alarm> {
@@ -62,57 +77,78 @@ fn text(value: &Value, field: &str) -> String {
 /// Tells alarms to the API server, one after the other: a few say more than thousands.
 pub(super) struct Events {
     recorder: Recorder,
-    waiting: VecDeque<(Event, ObjectReference)>,
+    waiting: Waiting,
     telling: JoinSet<()>,
 }
 
 impl Events {
     pub(super) fn new(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: CONTROLLER_NAME.to_owned(), instance: Some(instance) };
-        Self { recorder: Recorder::new(client, reporter), waiting: VecDeque::new(), telling: JoinSet::new() }
+        Self { recorder: Recorder::new(client, reporter), waiting: Waiting::default(), telling: JoinSet::new() }
     }
 
-    /// Beyond the bound they are only in the statuses.
-    pub(super) fn raise(&mut self, object: &ObjectRef, uid: &str, alarms: Vec<Alarm>) {
+    pub(super) fn raise(&mut self, object: &ObjectRef, uid: &str, alarms: Alarms) {
         // Classes have no namespace for Events to be in, and whoever installs them is no user.
-        if object.key.namespace.is_empty() {
-            return;
+        if !object.key.namespace.is_empty() {
+            self.waiting.raise(object, uid, alarms, Instant::now());
         }
-        let resource = Kind::named(object.kind).map(Kind::resource);
-        let reference = ObjectReference {
-            api_version: resource.map(|resource| resource.api_version),
-            kind: Some(object.kind.to_owned()),
-            name: Some(object.key.name.clone()),
-            namespace: Some(object.key.namespace.clone()),
-            uid: Some(uid.to_owned()),
-            ..ObjectReference::default()
-        };
-        let room = MOST_WAITING.saturating_sub(self.waiting.len());
-        self.waiting.extend(alarms.into_iter().take(room).map(|alarm| (event(alarm), reference.clone())));
-        self.tell();
     }
 
-    /// Waits for the Event that is being sent, then sends the next.
+    /// Waits for the next Event that is due and sends it, once the one before is sent.
     pub(super) async fn told(&mut self) {
-        match self.telling.join_next().await {
-            Some(Ok(())) => self.tell(),
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => std::future::pending().await,
+        if let Some(ended) = self.telling.join_next().await
+            && let Err(error) = ended
+        {
+            std::panic::resume_unwind(error.into_panic());
         }
-    }
-
-    fn tell(&mut self) {
-        if !self.telling.is_empty() {
-            return;
-        }
-        let Some((event, reference)) = self.waiting.pop_front() else { return };
+        super::until(self.waiting.due()).await;
+        let Some(Raised { object, uid, alarm, .. }) = self.waiting.0.pop_front() else { return };
+        let reference = reference(&object, uid);
         let recorder = self.recorder.clone();
         self.telling.spawn(async move {
-            if let Err(error) = recorder.publish(&event, &reference).await {
-                let object = reference.name.as_deref().unwrap_or_default();
+            if let Err(error) = recorder.publish(&event(alarm), &reference).await {
                 log::warn!("cannot send an Event for {object}: {}", super::answer(&error));
             }
         });
+    }
+}
+
+/// Alarms that are to be told, in the order in which they are due.
+#[derive(Debug, Default)]
+struct Waiting(VecDeque<Raised>);
+
+#[derive(Debug)]
+struct Raised {
+    object: ObjectRef,
+    uid: String,
+    alarm: Alarm,
+    due: Instant,
+}
+
+impl Waiting {
+    /// Takes new ones, and takes back what is no longer so. Beyond the bound they are only in the statuses.
+    fn raise(&mut self, object: &ObjectRef, uid: &str, alarms: Alarms, now: Instant) {
+        let Alarms { new, standing } = alarms;
+        self.0.retain(|raised| raised.object != *object || standing.contains(&raised.alarm.message));
+        let room = MOST_WAITING.saturating_sub(self.0.len());
+        let raised = |alarm| Raised { object: object.clone(), uid: uid.to_owned(), alarm, due: now + PATIENCE };
+        self.0.extend(new.into_iter().take(room).map(raised));
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.0.front().map(|raised| raised.due)
+    }
+}
+
+fn reference(object: &ObjectRef, uid: String) -> ObjectReference {
+    let resource = Kind::named(object.kind).map(Kind::resource);
+    ObjectReference {
+        api_version: resource.map(|resource| resource.api_version),
+        kind: Some(object.kind.to_owned()),
+        name: Some(object.key.name.clone()),
+        namespace: Some(object.key.namespace.clone()),
+        uid: Some(uid),
+        ..ObjectReference::default()
     }
 }
 
@@ -132,19 +168,24 @@ fn event(alarm: Alarm) -> Event {
 }
 
 const MOST_WAITING: usize = 256;
+/// What is well again by then was on its way: an address that a load balancer gave, a Service that was
+/// created after the route to it.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::ObjectKey;
 
     fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
         json!({"type": kind, "status": status, "reason": reason, "message": message})
     }
 
     fn reasons(before: &Value, after: &Value) -> Vec<String> {
-        alarms(before, after).into_iter().map(|alarm| format!("{} {}", alarm.subject, alarm.reason)).collect()
+        let alarms = Alarms::between(before, after).new;
+        alarms.into_iter().map(|alarm| format!("{} {}", alarm.subject, alarm.reason)).collect()
     }
 
     #[test]
@@ -169,6 +210,36 @@ mod tests {
         // The API server's own first entry is neither good nor bad.
         let unknown = json!({"conditions": [condition("Accepted", "Unknown", "Pending", "Waiting for controller")]});
         assert_eq!(reasons(&Value::Null, &unknown), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_not_programmed_is_told_by_its_cause() {
+        let status = json!({"conditions": [
+            condition("Programmed", "False", "Invalid", "no Secret"),
+            condition("ResolvedRefs", "False", "InvalidCertificateRef", "no Secret"),
+        ]});
+        assert_eq!(reasons(&Value::Null, &status), ["ResolvedRefs InvalidCertificateRef"]);
+    }
+
+    #[test]
+    fn what_is_mended_before_it_is_due_is_not_told() {
+        let route = |name| ObjectRef::new("HTTPRoute", &ObjectKey::new("shop", name));
+        let status = |messages: &[&str]| {
+            let bad = messages.iter().map(|message| condition("ResolvedRefs", "False", "BackendNotFound", message));
+            json!({"conditions": bad.collect::<Vec<_>>()})
+        };
+        let begin = Instant::now();
+        let mut waiting = Waiting::default();
+        let mut raise = |name, before: &[&str], after: &[&str], seconds| {
+            let now = begin + Duration::from_secs(seconds);
+            waiting.raise(&route(name), "uid", Alarms::between(&status(before), &status(after)), now);
+            waiting.0.iter().map(|raised| raised.alarm.message.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(raise("one", &[], &["a", "b"], 0), "a b");
+        assert_eq!(raise("two", &[], &["a"], 1), "a b a");
+        assert_eq!(raise("one", &["a", "b"], &["b"], 2), "b a");
+        assert_eq!(raise("one", &["b"], &["b", "c"], 2), "b a c");
+        assert_eq!(waiting.due(), Some(begin + PATIENCE));
     }
 
     #[test]

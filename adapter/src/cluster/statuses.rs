@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::events::{self, Alarm};
+use super::events::Alarms;
 use super::kind::Kind;
 use super::merge;
 use super::raw::{Found, Raw};
@@ -39,8 +39,7 @@ pub(super) struct Written {
     pub(super) object: ObjectRef,
     /// The version that it was written on top of.
     base: String,
-    /// What is worse than before.
-    alarms: Vec<Alarm>,
+    alarms: Alarms,
     result: Result<Found, kube::Error>,
 }
 
@@ -48,7 +47,7 @@ pub(super) struct Written {
 pub(super) enum Outcome {
     Written {
         uid: String,
-        alarms: Vec<Alarm>,
+        alarms: Alarms,
     },
     /// The object has changed since, or is gone.
     Conflict,
@@ -155,7 +154,7 @@ fn difference(object: &ObjectRef, wanted: Option<&Content>, store: &Store) -> Op
     }
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let merged = merge::merge(&status, wanted, &now)?;
-    let alarms = events::alarms(&status, &merged);
+    let alarms = Alarms::between(&status, &merged);
     let patch = merge::patch(&status, merged);
     Some(Write { object: object.clone(), base: present.version.clone(), status: patch, alarms })
 }
@@ -164,7 +163,7 @@ struct Write {
     object: ObjectRef,
     base: String,
     status: Value,
-    alarms: Vec<Alarm>,
+    alarms: Alarms,
 }
 
 impl Write {
