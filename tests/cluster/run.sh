@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 
 if [ $# -eq 0 ]; then
     ./traffic-mirroring.sh
-    set -- discover --pattern 'test_*.py'
+    set -- test_*.py
 fi
-exec python3 -B -W ignore::ResourceWarning -m unittest --verbose "$@"
+# Unbuffered, so that the figures of a test stand beside its name.
+exec python3 -u -B -W ignore::ResourceWarning -m unittest --verbose "$@"
