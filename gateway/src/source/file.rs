@@ -1,5 +1,7 @@
 //! One file of documents.
 
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -8,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use conf::{Document, Key, Location, Problem};
+
+use super::claims::Claim;
 
 /// What a file held when it was read, and what stays in use although it holds it no longer.
 #[derive(Debug, Default)]
@@ -47,10 +51,10 @@ const MAX_SIZE: u64 = 64 << 20;
 const SETTLING: Duration = Duration::from_millis(50);
 
 impl File {
-    /// Reads a file again. `last_good` finds the version of a document that is in use.
-    pub(super) fn read(path: &Path, before: Option<&Self>, last_good: impl Fn(&Key) -> Option<Placed>) -> Self {
+    /// Reads a file again.
+    pub(super) fn read(path: &Path, before: Option<&Self>) -> Self {
         match Contents::read(path) {
-            Ok(contents) => Self::parse(path, contents, before, last_good),
+            Ok(contents) => Self::parse(path, contents, before),
             Err(error) => Self {
                 kept: before.map(Self::in_use).unwrap_or_default(),
                 problems: vec![Problem { location: None, document: None, message: error.to_string() }],
@@ -69,12 +73,7 @@ impl File {
         self.state != state
     }
 
-    fn parse(
-        path: &Path,
-        contents: Contents,
-        before: Option<&Self>,
-        last_good: impl Fn(&Key) -> Option<Placed>,
-    ) -> Self {
+    fn parse(path: &Path, contents: Contents, before: Option<&Self>) -> Self {
         let Contents { state, settled, text } = contents;
         // The last line of one that is written whole ends.
         let is_cut_off = text.as_ref().is_ok_and(|text| !text.ends_with('\n'));
@@ -84,22 +83,42 @@ impl File {
             }
             Ok(text) => {
                 let conf::Parsed { documents, problems } = conf::parse(&text);
-                let placed = |(location, document)| placed(path, location, document, before);
+                // Of several with one name the first.
+                let known = before.iter().flat_map(|file| &file.documents).rev();
+                let known: HashMap<&Key, &Placed> = known.map(|placed| (&placed.key, placed)).collect();
+                let placed = |(location, document)| placed(path, location, document, &known);
                 (documents.into_iter().map(placed).collect(), problems)
             }
             Err(problem) => (Box::default(), vec![problem]),
         };
-        let mut kept: Vec<Placed> = problems.iter().filter_map(|p| p.document.as_ref()).filter_map(last_good).collect();
         // A problem without a document may be any of those that were here; what a file that is cut off
         // has lost may be all of them.
+        let mut kept = Vec::new();
         if problems.iter().any(|problem| is_cut_off || problem.document.is_none()) {
-            kept.extend(before.map(Self::in_use).unwrap_or_default());
+            let found: HashSet<&Key> = documents.iter().map(|placed| &placed.key).collect();
+            kept = before.map(Self::in_use).unwrap_or_default();
+            kept.retain(|placed| !found.contains(&placed.key));
         }
         Self { documents, kept, problems, state: Some(state), settled }
     }
 
+    /// What of it is in use, as far as no other file holds the same.
     fn in_use(&self) -> Vec<Placed> {
-        self.documents.iter().chain(&self.kept).cloned().collect()
+        let mut seen = HashSet::new();
+        self.all().filter(|placed| seen.insert(&placed.key)).cloned().collect()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Placed> {
+        self.documents.iter().chain(&self.kept)
+    }
+
+    pub(super) fn claims(&self, path: &Arc<OsStr>) -> impl Iterator<Item = (&Key, Claim)> {
+        let documents = self.documents.iter().enumerate().map(|(index, placed)| (false, index, placed));
+        let kept = self.kept.iter().enumerate().map(|(index, placed)| (true, index, placed));
+        documents.chain(kept).map(|(is_kept, index, placed)| {
+            let file = path.clone();
+            (&placed.key, Claim { is_kept, file, index })
+        })
     }
 }
 
@@ -148,16 +167,14 @@ impl Contents {
 }
 
 /// Equal to the version before, it is that version, so that it is known not to have changed.
-fn placed(path: &Path, location: Location, mut document: Document, before: Option<&File>) -> Placed {
+fn placed(path: &Path, location: Location, mut document: Document, known: &HashMap<&Key, &Placed>) -> Placed {
     if let Document::Route(route) = &mut document
         && route.order.is_empty()
     {
         route.order = order(path, location);
     }
     let key = document.key();
-    let same = before
-        .and_then(|file| file.documents.iter().find(|placed| placed.key == key))
-        .filter(|placed| *placed.document == document);
+    let same = known.get(&key).filter(|placed| *placed.document == document);
     // A copy has no room to spare, which what grew as it was read has much of.
     let document = same.map_or_else(|| Arc::new(document.clone()), |placed| placed.document.clone());
     Placed { location, key, document }

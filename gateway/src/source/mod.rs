@@ -1,42 +1,40 @@
 //! The configuration as files: what is in use, and what changed since the last look.
 //!
-//! Files are read again only if their inode, size or times differ. A document that cannot be used
-//! keeps its last good version, and so does all of a file that cannot be read; only a file that is
-//! gone takes its documents with it. This module knows nothing of what is done with documents.
+//! What a look costs is a matter of what changed, not of how much there is. A document that cannot be
+//! used keeps its last good version, and so does all of a file that cannot be read; only a file that
+//! is gone takes its documents with it. This module knows nothing of what is done with documents.
 
+mod claims;
+mod directory;
 mod file;
 mod problem;
+mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use conf::{Document, Key, Kind, Location, Name};
+use conf::{Document, Key, Kind, Name};
 
-use file::{File, Placed, State};
+use claims::{Claim, Claims};
+use directory::{Directory, Seen};
+use file::{File, Placed};
 pub use problem::Problem;
+use tally::Tally;
 
 /// What was read from a file or a directory of files.
 pub(crate) struct Source {
-    path: PathBuf,
-    /// By path. `Path` compares component by component, which for many files takes longer than anything
-    /// else that a look needs.
+    directory: Directory,
     files: BTreeMap<Arc<OsStr>, File>,
-    live: HashMap<Key, Live>,
-    duplicates: Vec<Problem>,
-}
-
-/// A document that is in use, and the file it is from.
-struct Live {
-    file: Arc<OsStr>,
-    placed: Placed,
+    /// The files that have any.
+    with_problems: BTreeSet<Arc<OsStr>>,
+    claims: Claims,
+    tally: Tally,
 }
 
 /// Why nothing could be read at all.
@@ -53,11 +51,20 @@ pub(crate) type Change = (Key, Option<Arc<Document>>);
 /// How often to look again for files that change while others are read.
 const ROUNDS: usize = 5;
 
+/// The versions that were in use when a look began, of all documents that it came upon.
+type Before = BTreeMap<Key, Option<Placed>>;
+
 impl Source {
     /// `path` is a file, or a directory whose `.yaml` and `.yml` files are read, but not those that
     /// are hidden or in directories below it.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, files: BTreeMap::new(), live: HashMap::new(), duplicates: Vec::new() }
+        Self {
+            directory: Directory::new(path),
+            files: BTreeMap::new(),
+            with_problems: BTreeSet::new(),
+            claims: Claims::default(),
+            tally: Tally::default(),
+        }
     }
 
     /// Reads what changed. An error means that nothing did.
@@ -65,103 +72,136 @@ impl Source {
     /// Writers replace files one by one, and say last which revision they are. For that to mean
     /// that all of the revision was read, files are looked at until none has changed.
     pub(crate) fn read(&mut self) -> Result<Vec<Change>, ReadError> {
-        let error = |cause| ReadError { path: self.path.clone(), cause };
-        let mut found = list(&self.path).map_err(error)?;
-        let mut is_stale: fn(&File, Option<State>) -> bool = File::is_stale;
-        for _ in 0..ROUNDS {
-            let gone = self.files.len();
-            self.files.retain(|path, _| found.contains_key(path));
-            let mut changed = self.files.len() < gone;
-            for (path, state) in &found {
-                let before = self.files.get(path);
-                if before.is_some_and(|file| !is_stale(file, *state)) {
-                    continue;
-                }
-                let last_good = |key: &Key| self.live.get(key).map(|live| live.placed.clone());
-                let file = File::read(path.as_ref().as_ref(), before, last_good);
-                self.files.insert(path.clone(), file);
-                changed = true;
+        let mut before = Before::new();
+        for round in 0..ROUNDS {
+            let look = match self.directory.look(self.files.keys()) {
+                Ok(look) => look,
+                Err(cause) if round == 0 => return Err(ReadError { path: self.directory.path().to_owned(), cause }),
+                // The next reload tells what there is.
+                Err(_) => break,
+            };
+            let is_stale = if round == 0 { File::is_stale } else { File::differs };
+            let mut is_changed = false;
+            for (path, seen) in look {
+                let known = self.files.get(&path);
+                let file = match seen {
+                    Seen::Gone if known.is_none() => continue,
+                    Seen::There(state) if known.is_some_and(|file| !is_stale(file, state)) => continue,
+                    Seen::Gone => None,
+                    Seen::Touched | Seen::There(_) => Some(File::read(path.as_ref().as_ref(), known)),
+                };
+                self.replace(path, file, &mut before);
+                is_changed = true;
             }
-            if !changed {
+            if !is_changed {
                 break;
             }
-            is_stale = File::differs;
-            found = list(&self.path).map_err(error)?;
         }
-        Ok(self.merge())
+        self.keep_last_good(&before);
+        Ok(self.changes_since(before))
     }
 
-    /// Makes all that was read live, and tells what is different.
-    fn merge(&mut self) -> Vec<Change> {
-        let mut live: HashMap<Key, Live> = HashMap::with_capacity(self.live.len());
-        self.duplicates.clear();
-        for (path, file) in &self.files {
-            for placed in &file.documents {
-                match live.entry(placed.key.clone()) {
-                    Entry::Vacant(entry) => {
-                        entry.insert(Live { file: path.clone(), placed: placed.clone() });
-                    }
-                    Entry::Occupied(first) => self.duplicates.push(duplicate(path, placed, first.get())),
+    /// Puts a file in the place of its version before, and notes what was in use of what either holds.
+    fn replace(&mut self, path: Arc<OsStr>, file: Option<File>, before: &mut Before) {
+        for placed in self.files.get(&path).into_iter().chain(&file).flat_map(File::all) {
+            if !before.contains_key(&placed.key) {
+                before.insert(placed.key.clone(), self.live(&placed.key).cloned());
+            }
+        }
+        if let Some(former) = self.files.remove(&path) {
+            for (key, claim) in former.claims(&path) {
+                self.claims.withdraw(key, claim);
+            }
+            self.with_problems.remove(&path);
+        }
+        let Some(file) = file else { return };
+        for (key, claim) in file.claims(&path) {
+            self.claims.add(key, claim);
+        }
+        if !file.problems.is_empty() {
+            self.with_problems.insert(path.clone());
+        }
+        self.files.insert(path, file);
+    }
+
+    /// Whatever file says what cannot be used of a document, and wherever its last good version was.
+    fn keep_last_good(&mut self, before: &Before) {
+        for path in &self.with_problems {
+            let file = self.files.get_mut(path).expect("it is taken off this list before it goes");
+            for key in file.problems.iter().filter_map(|problem| problem.document.as_ref()) {
+                if let Some(Some(placed)) = before.get(key)
+                    && self.claims.get(key).is_none()
+                {
+                    self.claims.add(key, Claim { is_kept: true, file: path.clone(), index: file.kept.len() });
+                    file.kept.push(placed.clone());
                 }
             }
         }
-        for (path, file) in &self.files {
-            for placed in &file.kept {
-                let kept = || Live { file: path.clone(), placed: placed.clone() };
-                live.entry(placed.key.clone()).or_insert_with(kept);
+    }
+
+    fn changes_since(&mut self, before: Before) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (key, before) in before {
+            let (before, now) = (before.map(|placed| placed.document), self.live(&key).map(|placed| &placed.document));
+            if before.as_ref().map(Arc::as_ptr) == now.map(Arc::as_ptr) {
+                continue;
             }
+            let now = now.cloned();
+            self.tally.replace(&key, before.as_deref(), now.as_deref(), &self.claims);
+            changes.push((key, now));
         }
-        let gone = self.live.keys().filter(|key| !live.contains_key(key)).map(|key| (key.clone(), None));
-        let changed = live.iter().filter(|(key, now)| {
-            self.live.get(key).is_none_or(|before| !Arc::ptr_eq(&before.placed.document, &now.placed.document))
-        });
-        let changed = changed.map(|(key, now)| (key.clone(), Some(now.placed.document.clone())));
-        let mut changes: Vec<Change> = gone.chain(changed).collect();
-        changes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        self.live = live;
         changes
+    }
+
+    /// The version of a document that is in use.
+    fn live(&self, key: &Key) -> Option<&Placed> {
+        self.claims.get(key).map(|claim| self.placed(claim))
+    }
+
+    fn placed(&self, Claim { is_kept, file, index }: &Claim) -> &Placed {
+        let file = self.files.get(file).expect("a file's claims are withdrawn before it goes");
+        if *is_kept { &file.kept[*index] } else { &file.documents[*index] }
     }
 
     /// Everything that keeps a document, or the newest version of one, from being used.
     pub(crate) fn problems(&self) -> Vec<Problem> {
-        let of_file = |(path, file): (&Arc<OsStr>, &File)| {
+        let of_file = |path: &Arc<OsStr>| {
             let problem = |problem: &conf::Problem| Problem { file: shared(path), problem: problem.clone() };
-            file.problems.iter().map(problem).collect::<Vec<_>>()
+            self.files[path].problems.iter().map(problem).collect::<Vec<_>>()
         };
-        let problems = self.files.iter().flat_map(of_file);
-        sorted(problems.chain(self.duplicates.iter().cloned()).collect())
+        let duplicate =
+            |(claim, first): (&Claim, &Claim)| duplicate(claim, self.placed(claim), first, self.placed(first));
+        let problems = self.with_problems.iter().flat_map(of_file);
+        sorted(problems.chain(self.claims.duplicates().map(duplicate)).collect())
     }
 
     /// References to documents that do not exist.
     pub(crate) fn dangling(&self) -> Vec<Problem> {
-        self.locate(conf::dangling(self.documents()))
+        if self.tally.is_complete() { Vec::new() } else { self.locate(conf::dangling(self.documents())) }
     }
 
     /// Problems of documents that are in use, with the place of each.
     pub(crate) fn locate(&self, problems: impl IntoIterator<Item = conf::Problem>) -> Vec<Problem> {
         let locate = |mut problem: conf::Problem| {
-            let live = problem.document.as_ref().and_then(|key| self.live.get(key));
-            problem.location = problem.location.or(live.map(|live| live.placed.location));
-            Problem { file: live.map_or_else(|| self.path.as_path().into(), |live| shared(&live.file)), problem }
+            let claim = problem.document.as_ref().and_then(|key| self.claims.get(key));
+            problem.location = problem.location.or(claim.map(|claim| self.placed(claim).location));
+            let file = claim.map_or_else(|| self.directory.path().into(), |claim| shared(&claim.file));
+            Problem { file, problem }
         };
         sorted(problems.into_iter().map(locate).collect())
     }
 
     pub(crate) fn documents(&self) -> impl Iterator<Item = &Document> + Clone {
-        self.live.values().map(|live| &*live.placed.document)
+        self.claims.live().map(|claim| &*self.placed(claim).document)
     }
 
     /// The live revision of each writer.
     pub(crate) fn revisions(&self) -> BTreeMap<Name, String> {
-        let revision = |document: &Document| match document {
-            Document::Revision(revision) => Some((revision.name.clone(), revision.revision.clone())),
-            _ => None,
-        };
-        self.documents().filter_map(revision).collect()
+        self.tally.revisions().clone()
     }
 
     pub(crate) fn count(&self, kind: Kind) -> usize {
-        self.live.keys().filter(|key| key.kind == kind).count()
+        self.tally.count(kind)
     }
 
     /// The listeners of an address.
@@ -173,41 +213,12 @@ impl Source {
     }
 }
 
-/// The files to read, and in which state they are; none for those whose state cannot be told.
-fn list(path: &Path) -> io::Result<BTreeMap<Arc<OsStr>, Option<State>>> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_dir() {
-        return Ok(BTreeMap::from([(path.as_os_str().into(), Some(State::of(&metadata)))]));
-    }
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        if !is_document_file(&path) {
-            continue;
-        }
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => {
-                files.insert(path.into_os_string().into(), Some(State::of(&metadata)))
-            }
-            Ok(_) => None,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(_) => files.insert(path.into_os_string().into(), None),
-        };
-    }
-    Ok(files)
-}
-
-fn is_document_file(path: &Path) -> bool {
-    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    !is_hidden && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
-}
-
-fn duplicate(path: &OsStr, placed: &Placed, first: &Live) -> Problem {
-    let Location { line, .. } = first.placed.location;
-    let message =
-        format!("is also in {}:{line}, and that one is used; rename or remove one of them", first.file.display());
-    let location = Some(placed.location);
-    Problem { file: shared(path), problem: conf::Problem { location, document: Some(placed.key.clone()), message } }
+fn duplicate(claim: &Claim, placed: &Placed, first: &Claim, used: &Placed) -> Problem {
+    let (file, line) = (first.file.display(), used.location.line);
+    let message = format!("is also in {file}:{line}, and that one is used; rename or remove one of them");
+    let document = Some(placed.key.clone());
+    let problem = conf::Problem { location: Some(placed.location), document, message };
+    Problem { file: shared(&claim.file), problem }
 }
 
 fn shared(path: &OsStr) -> Arc<Path> {

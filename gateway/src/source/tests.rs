@@ -1,5 +1,9 @@
+use std::fs;
 use std::os::unix::fs::symlink;
 
+use std::collections::HashMap;
+
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -41,7 +45,7 @@ impl Fixture {
     }
 
     fn live(&self) -> String {
-        let mut names: Vec<_> = self.source.live.keys().map(|key| key.name.to_string()).collect();
+        let mut names: Vec<_> = self.source.documents().map(|document| document.key().name.to_string()).collect();
         names.sort();
         names.join(" ")
     }
@@ -305,4 +309,124 @@ fn revisions_and_counts_are_those_of_the_live_documents() {
     fixture.read();
     assert_eq!(fixture.source.revisions(), BTreeMap::from([("adapter".parse().unwrap(), "7".to_owned())]));
     assert_eq!(Kind::ALL.map(|kind| fixture.source.count(kind)), [0, 0, 1, 0, 0, 1]);
+}
+
+/// What may be done to one of three files, or to a fourth one outside that links lead to.
+#[derive(Clone, Debug)]
+enum Deed {
+    Write(Vec<&'static str>),
+    Replace(Vec<&'static str>),
+    Remove,
+    Link,
+    HardLink,
+    WriteElsewhere(Vec<&'static str>),
+    Rename(usize),
+}
+
+const PIECES: [&str; 8] = [
+    "backend: {name: a, endpoints: ['127.0.0.1:1']}\n",
+    "backend: {name: a, endpoints: ['127.0.0.1:2']}\n",
+    "backend: {name: b, endpoints: []}\n",
+    "route: {name: a, order: x, listeners: [l], rules: [{backends: [{backend: a}]}]}\n",
+    "route: {name: a, order: x, listeners: [l], rules: [{backends: [{backend: b}]}]}\n",
+    "listener: {name: l, address: '127.0.0.1:0'}\n",
+    "revision: {name: a, revision: '1'}\n",
+    BAD_A,
+];
+
+fn deeds() -> impl Strategy<Value = Vec<(usize, Deed)>> {
+    let text = || proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..4);
+    let deed = prop_oneof![
+        3 => text().prop_map(Deed::Write),
+        5 => text().prop_map(Deed::Replace),
+        2 => Just(Deed::Remove),
+        1 => Just(Deed::Link),
+        1 => Just(Deed::HardLink),
+        2 => text().prop_map(Deed::WriteElsewhere),
+        1 => (0..3usize).prop_map(Deed::Rename),
+    ];
+    proptest::collection::vec((0..3usize, deed), 1..6)
+}
+
+impl Fixture {
+    fn act(&self, file: usize, deed: &Deed) {
+        let name = |file| format!("{file}.yaml");
+        let (path, elsewhere) = (self.path(&name(file)), self.path(".elsewhere/file"));
+        fs::create_dir_all(elsewhere.parent().unwrap()).unwrap();
+        match deed {
+            Deed::Write(text) => fs::write(path, text.join("---\n")).unwrap_or_default(),
+            Deed::Replace(text) => self.replace(&name(file), &text.join("---\n")),
+            Deed::WriteElsewhere(text) => fs::write(elsewhere, text.join("---\n")).unwrap(),
+            Deed::Rename(to) => fs::rename(path, self.path(&name(*to))).unwrap_or_default(),
+            Deed::Remove => fs::remove_file(path).unwrap_or_default(),
+            Deed::Link | Deed::HardLink => {
+                fs::remove_file(&path).unwrap_or_default();
+                match deed {
+                    Deed::Link => symlink(elsewhere, path).unwrap(),
+                    _ => fs::hard_link(elsewhere, path).unwrap_or_default(),
+                }
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Which document of each name is in use, by going through all files.
+    fn merged(&self) -> HashMap<Key, Arc<Document>> {
+        let mut merged = HashMap::new();
+        let documents = self.files.values().flat_map(|file| &file.documents);
+        for placed in documents.chain(self.files.values().flat_map(|file| &file.kept)) {
+            merged.entry(placed.key.clone()).or_insert_with(|| placed.document.clone());
+        }
+        merged
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// A look at what the system says was touched finds what a look at all files does, and what is
+    /// kept up with each change is what going through everything says.
+    #[test]
+    fn a_look_at_what_was_touched_is_as_good_as_one_at_everything(looks in proptest::collection::vec(deeds(), 1..5)) {
+        let mut fixture = Fixture::new();
+        let mut thorough = Source::new(fixture.directory.path().to_owned());
+        fixture.source.read().unwrap();
+        for deeds in looks {
+            for (file, deed) in deeds {
+                fixture.act(file, &deed);
+            }
+            thorough.directory.forget();
+            let (told, found) = (fixture.source.read().unwrap(), thorough.read().unwrap());
+            prop_assert_eq!(told, found);
+            for source in [&fixture.source, &thorough] {
+                let merged = source.merged();
+                let live: HashMap<Key, Arc<Document>> =
+                    source.claims.live().map(|claim| source.placed(claim)).map(|placed| (placed.key.clone(), placed.document.clone())).collect();
+                prop_assert_eq!(&live, &merged);
+                prop_assert_eq!(source.tally.is_complete(), conf::dangling(source.documents()).is_empty());
+                for kind in Kind::ALL {
+                    prop_assert_eq!(source.count(kind), merged.keys().filter(|key| key.kind == kind).count());
+                }
+                let revisions = merged.values().filter_map(|document| match &**document {
+                    Document::Revision(revision) => Some((revision.name.clone(), revision.revision.clone())),
+                    _ => None,
+                });
+                prop_assert_eq!(source.revisions(), revisions.collect());
+            }
+            prop_assert_eq!(fixture.source.problems(), thorough.problems());
+        }
+    }
+}
+
+#[test]
+fn only_what_was_touched_is_looked_at() {
+    let mut fixture = Fixture::new();
+    fixture.write("1.yaml", backend("a", 1));
+    fixture.write("2.yaml", backend("b", 1));
+    fixture.read();
+    fixture.replace("1.yaml", &backend("a", 2));
+    let look = fixture.source.directory.look(fixture.source.files.keys()).unwrap();
+    let paths: Vec<_> = look.keys().map(|path| Path::new(path).file_name().unwrap()).collect();
+    assert_eq!(paths, ["1.yaml"]);
 }
