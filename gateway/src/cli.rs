@@ -130,6 +130,11 @@ struct Mirror {
     #[arg(long, value_name = "N", default_value_t = limits().in_flight)]
     mirror_in_flight: usize,
 
+    /// How long a client may send nothing of its body before its copy gives way to a new one, if there
+    /// is no place for that.
+    #[arg(long, value_name = "DURATION", default_value_t = duration(limits().silence))]
+    mirror_silence: Duration,
+
     /// Idle connections that are kept to mirrors.
     #[arg(long, value_name = "N", default_value_t = limits().idle_connections)]
     mirror_idle_connections: usize,
@@ -231,6 +236,7 @@ impl Mirror {
             mirror_bytes: self.mirror_bytes.0,
             process_bytes: self.mirror_process_bytes.0,
             in_flight: self.mirror_in_flight,
+            silence: self.mirror_silence.as_std(),
             idle_connections: self.mirror_idle_connections,
             idle: self.mirror_idle.as_std(),
             connect: self.mirror_connect.as_std(),

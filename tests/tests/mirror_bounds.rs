@@ -28,6 +28,47 @@ async fn copies_beyond_the_bound_are_dropped_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_client_is_silent_gives_way_to_a_new_one_and_the_upload_goes_on() {
+    const BOUND: usize = 3;
+    let (primary, mirror) = (Echo::start().await, Echo::start().await);
+    let world = World::start_with(Setup::mirrored(&primary, &mirror), |settings| {
+        settings.mirror.in_flight = BOUND;
+        settings.mirror.silence = Duration::from_millis(50);
+    })
+    .await;
+    let mut stalled = Vec::new();
+    for _ in 0..BOUND {
+        let mut client = world.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\na").await;
+        stalled.push(client);
+    }
+    let have_begun = |copies: &[Receipt]| copies.iter().filter(|copy| copy.body.length == 1).count() == BOUND;
+    mirror.until("the copies to begin", have_begun).await;
+
+    let mut client = world.client().await;
+    let mut new = 0;
+    let account = eventually("a new request to be copied", async || {
+        assert_eq!(client.get("/").await.status, 200);
+        new += 1;
+        let decided = async || {
+            let account = world.scrape().await.mirror_account(&[]);
+            (account.dropped + account.completed == new).then_some(account)
+        };
+        let account = eventually("the copy to be dropped or at its end", decided).await;
+        (account.completed > 0).then_some(account)
+    })
+    .await;
+    assert_eq!((account.aborted, account.reasons["aborted gave_way"]), (1, 1), "{account:?}");
+    mirror.until("its mirror to see it", |copies| copies.iter().filter(|copy| copy.is_aborted()).count() == 1).await;
+
+    for client in &mut stalled {
+        assert_eq!(client.exchange("b").await.text(), "ab");
+    }
+    let account = world.mirror_account(BOUND as u64 + new).await;
+    assert_eq!((account.completed, account.aborted), (BOUND as u64, 1), "{account:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_falls_behind_is_broken_off_and_the_upload_is_not() {
     let primary = Echo::start().await;
     let mirror = Echo::scripted(|_, _| vec![Step::Read(1), Step::Stall]).await;

@@ -22,6 +22,11 @@ impl Budget {
         self.used.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
+    /// Takes what somebody else is about to give back, over the bound until then.
+    pub(super) fn take_ahead(&self, amount: usize) {
+        self.used.fetch_add(amount, Relaxed);
+    }
+
     pub(super) fn give_back(&self, amount: usize) {
         self.used.fetch_sub(amount, Relaxed);
     }

@@ -102,16 +102,17 @@ async fn send(
 ) -> Result<(), Outcome> {
     let mut is_head_sent = false;
     loop {
-        let next = poll_fn(|context| {
-            if let Poll::Ready(next) = body.poll_next(context) {
-                return Poll::Ready(next.map_err(Outcome::Aborted));
+        let most = limits.answer_bytes(entry.sent);
+        let next = next_piece(connection, answer, body, is_head_sent, most);
+        let next = match timer.within(limits.silence, next).await {
+            Some(next) => next,
+            None => {
+                // From here on the copy has its place only until another wants it.
+                let _silence = body.queue().map(|queue| entry.receiver.silent.begin(queue.clone()));
+                next_piece(connection, answer, body, is_head_sent, most).await
             }
-            if !is_head_sent {
-                return Poll::Ready(Ok(Piece { chunk: None, last: false }));
-            }
-            answer.watch(context, connection, limits.answer_bytes(entry.sent)).map_err(Outcome::Failed)
-        });
-        let Piece { chunk, last } = next.await?;
+        };
+        let Piece { chunk, last } = next?;
         is_head_sent = true;
         let length = chunk.as_ref().map_or(0, |chunk: &Chunk| chunk.as_ref().len() as u64);
         connection.load(chunk, last);
@@ -137,6 +138,26 @@ async fn send(
             return Ok(());
         }
     }
+}
+
+/// Waits for what is to be sent next: the head, if nothing was sent yet, at once.
+async fn next_piece(
+    connection: &mut Connection,
+    answer: &mut Answer,
+    body: &mut Body,
+    is_head_sent: bool,
+    most: u64,
+) -> Result<Piece, Outcome> {
+    poll_fn(|context| {
+        if let Poll::Ready(next) = body.poll_next(context) {
+            return Poll::Ready(next.map_err(Outcome::Aborted));
+        }
+        if !is_head_sent {
+            return Poll::Ready(Ok(Piece { chunk: None, last: false }));
+        }
+        answer.watch(context, connection, most).map_err(Outcome::Failed)
+    })
+    .await
 }
 
 /// Waits for the answer's head, from the end of the body on.

@@ -14,6 +14,9 @@ pub struct Limits {
     pub process_bytes: usize,
     /// Copies to one mirror at the same time; over HTTP/2, each stream counts.
     pub in_flight: usize,
+    /// How long a client may send nothing of its body before its copy has to give way to a new one,
+    /// should there be no place for that.
+    pub silence: Duration,
     /// Idle connections that are kept, to all mirrors together.
     pub idle_connections: usize,
     /// How long an idle connection is kept: shorter than what servers wait before they close it (5 s
@@ -56,6 +59,7 @@ impl Default for Limits {
             mirror_bytes: 32 << 20,
             process_bytes: 64 << 20,
             in_flight: 256,
+            silence: Duration::from_secs(10),
             idle_connections: 1024,
             idle: Duration::from_secs(4),
             connect: Duration::from_secs(1),

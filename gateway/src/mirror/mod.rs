@@ -26,6 +26,7 @@ mod pause;
 mod queue;
 mod reason;
 mod receiver;
+mod silent;
 mod tee;
 #[cfg(test)]
 mod tests;

@@ -26,10 +26,11 @@ impl Queue {
         Arc::new(Self { ledger, state: Mutex::default() })
     }
 
-    /// Adds a piece of the body, and its end if it is the `last`. False if the copy has ended.
+    /// Adds a piece of the body, and its end if it is the `last`. False if the copy has ended, or is
+    /// about to.
     pub(super) fn push(&self, chunk: Option<Chunk>, last: bool) -> bool {
         let mut state = self.lock();
-        if state.closed {
+        if state.closed || state.end.is_some() {
             return false;
         }
         state.chunks.extend(chunk);
@@ -40,13 +41,18 @@ impl Queue {
         true
     }
 
-    /// Ends the copy before the end of its body. What waits is given up at once.
-    pub(super) fn abort(&self, reason: Abort) {
+    /// Ends the copy before the end of its body. What waits is given up at once. False if the copy
+    /// has an end already.
+    pub(super) fn abort(&self, reason: Abort) -> bool {
         let mut state = self.lock();
+        if state.closed || state.end.is_some() {
+            return false;
+        }
         state.end = Some(Err(reason));
         let given_up = std::mem::take(&mut state.chunks);
         wake(state);
         drop(given_up);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -79,6 +85,14 @@ pub(super) struct Piece {
 }
 
 impl Body {
+    /// Where it comes from piece by piece.
+    pub(super) fn queue(&self) -> Option<&Arc<Queue>> {
+        match self {
+            Self::None => None,
+            Self::Stream(reader) => Some(&reader.0),
+        }
+    }
+
     /// The next piece. After the last one there is none.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, Abort>> {
         let reader = match self {

@@ -144,6 +144,8 @@ reasons! {
         Length = "length",
         /// A retry's body is shorter than what had been sent of it before.
         Replay = "replay",
+        /// The client had sent nothing for [`super::Limits::silence`], and a new copy needed the place.
+        GaveWay = "gave_way",
         /// The request ended without a word on its body.
         Unfinished = "unfinished",
         /// The program ends.

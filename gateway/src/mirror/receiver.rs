@@ -15,6 +15,7 @@ use super::budget::Budget;
 use super::connect::Connectors;
 use super::meter::{Meter, Meters};
 use super::pause::Pauses;
+use super::silent::Silent;
 use super::{Abort, Account, Decline, Limits, Outcome};
 use crate::metrics::Metrics;
 
@@ -32,6 +33,7 @@ pub struct Receiver {
     shared: Arc<Shared>,
     queue: Budget,
     in_flight: Budget,
+    pub(super) silent: Silent,
     pub(super) pauses: Pauses,
     pub(super) meter: Meter,
     warnings: Warnings,
@@ -72,6 +74,7 @@ impl Mirrors {
                 name: backend.clone(),
                 queue: Budget::new(self.shared.limits.mirror_bytes),
                 in_flight: Budget::new(self.shared.limits.in_flight),
+                silent: Silent::default(),
                 pauses: Pauses::new(&self.shared.limits, meter.paused.clone()),
                 meter,
                 warnings: Warnings::new(),
@@ -126,7 +129,10 @@ impl Receiver {
     /// Begins one copy, or says why not. One that has begun is to end with [`Self::leave`].
     pub(super) fn enter(&self, endpoint: SocketAddr) -> Result<(), Decline> {
         if !self.in_flight.take(1) {
-            return Err(Decline::InFlight);
+            if !self.silent.break_one_off() {
+                return Err(Decline::InFlight);
+            }
+            self.in_flight.take_ahead(1);
         }
         // Asked last, because a yes may be the one probe of this endpoint.
         if !self.pauses.admit(endpoint) {
