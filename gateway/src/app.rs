@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::access_log::{self, AccessLog};
 use crate::admin::Admin;
 use crate::listen::{Connections, Listeners};
-use crate::metrics::{Metrics, Program};
+use crate::metrics::{self, Metrics, Program};
 use crate::mirror::{self, Mirrors};
 use crate::proxy::{self, Server};
 use crate::reload::{Loader, Reloader, Request};
@@ -42,6 +42,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// How long requests, and copies for mirrors, may take to end after the order to stop.
     pub drain_timeout: Duration,
+    /// How long the series of a route or a mirror are shown after it is gone.
+    pub metrics_linger: Duration,
     /// How many connections of clients may be open at once.
     pub max_connections: usize,
     /// Written to the standard output.
@@ -77,6 +79,7 @@ impl Settings {
             config: config.into(),
             admin: None,
             drain_timeout: Duration::from_secs(30),
+            metrics_linger: metrics::LINGER,
             max_connections: 16_384,
             access_log: access_log::Format::Off,
             proxy: proxy::Settings::default(),
@@ -89,7 +92,7 @@ impl Gateway {
     /// Starts on the current runtime; returns once the first configuration is live. Documents that
     /// cannot be used are no error, nor are addresses that cannot be bound: see [`Report`].
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(settings.metrics_linger);
         let program = Arc::new(Program::new(&metrics.registry));
         let status = Arc::<Status>::default();
         // First, so that it tells from the beginning that nothing is ready.

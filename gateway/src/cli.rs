@@ -97,6 +97,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", default_value_t = Settings::new("").max_connections)]
     max_connections: usize,
 
+    /// How long the metrics of a route or a mirror are shown after it is gone, and the last request
+    /// with it.
+    #[arg(long, value_name = "DURATION", default_value_t = duration(Settings::new("").metrics_linger))]
+    metrics_linger: Duration,
+
     /// One row per request on the standard output: off, text or json.
     #[arg(long, value_name = "FORMAT", default_value = "off")]
     access_log: Format,
@@ -210,6 +215,7 @@ impl Serve {
         settings.admin = self.admin;
         settings.drain_timeout = self.drain_timeout.as_std();
         settings.max_connections = self.max_connections;
+        settings.metrics_linger = self.metrics_linger.as_std();
         settings.access_log = self.access_log;
         settings.proxy.threads = self.threads();
         settings.proxy.connect_timeout = self.connect_timeout.as_std();

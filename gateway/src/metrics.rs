@@ -5,8 +5,9 @@
 //! something to count; after that, the request path only adds to them.
 
 mod program;
+mod series;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use conf::Name;
@@ -14,12 +15,22 @@ use http::StatusCode;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 pub(crate) use program::{Handshake, Program, Refusal, Reload};
+pub(crate) use series::{Family, Series};
 
 /// The registry that all parts of one gateway register with, and that `/metrics` shows. Each
 /// gateway has its own, so that several can run in one process.
 #[derive(Clone)]
 pub struct Metrics {
     pub registry: Registry,
+    /// How long the series of what is gone stay.
+    linger: Duration,
+    routes: Series<1, Requests>,
+    of_requests: OfRequests,
+}
+
+/// The metrics that each route has.
+#[derive(Clone)]
+struct OfRequests {
     requests: IntCounterVec,
     durations: HistogramVec,
     retries: IntCounterVec,
@@ -30,19 +41,24 @@ pub struct Metrics {
 /// Each is made when it is first needed: all of one route's take four kilobytes, and of many routes
 /// few have answers of every class, or any.
 pub struct Requests {
-    metrics: Metrics,
+    metrics: OfRequests,
     /// Without one, of the requests that no route matched.
     route: Option<Name>,
     by_class: [OnceLock<IntCounter>; CLASSES.len()],
     durations: OnceLock<Histogram>,
 }
 
-/// The counters of the retries of one route.
-#[derive(Debug)]
-pub struct Retries {
-    sent: IntCounter,
-    refused: IntCounter,
+/// What follows a failed attempt that the route's rule wants to be followed by another; the label
+/// `outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    Sent,
+    /// By the budget of the backend.
+    Refused,
 }
+
+/// How long the series of what is gone stay, unless told otherwise: several scrapes of everybody.
+pub const LINGER: Duration = Duration::from_secs(300);
 
 /// The label `class`: the first digit of the status, or `none` where no answer began.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -51,7 +67,8 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 impl Metrics {
-    pub fn new() -> Self {
+    /// `linger` is how long the series of a route, or of a mirror, stay after it is gone.
+    pub fn new(linger: Duration) -> Self {
         let registry = Registry::new();
         let requests = IntCounterVec::new(
             Opts::new(
@@ -75,55 +92,81 @@ impl Metrics {
             ),
             &["route", "outcome"],
         );
-        let requests = requests.expect("the name and labels are constants");
-        let durations = durations.expect("the name and labels are constants");
-        let retries = retries.expect("the name and labels are constants");
-        let collectors: [Box<dyn prometheus::core::Collector>; 3] =
-            [Box::new(requests.clone()), Box::new(durations.clone()), Box::new(retries.clone())];
-        for collector in collectors {
-            registry.register(collector).expect("each name is registered once");
-        }
-        Self { registry, requests, durations, retries }
+        let of_requests = OfRequests {
+            requests: requests.expect("the name and labels are constants"),
+            durations: durations.expect("the name and labels are constants"),
+            retries: retries.expect("the name and labels are constants"),
+        };
+        let OfRequests { requests, durations, retries } = of_requests.clone();
+        let families: Vec<Box<dyn Family>> = vec![Box::new(requests), Box::new(durations), Box::new(retries)];
+        let routes = series(&registry, ["route"], families, linger);
+        Self { registry, linger, routes, of_requests }
     }
 
-    /// The counters of a route; without one, of requests that no route matched.
-    pub fn requests(&self, route: Option<Name>) -> Requests {
-        Requests { metrics: self.clone(), route, by_class: Default::default(), durations: OnceLock::new() }
+    /// The counters of a route.
+    pub fn of_route(&self, route: &Name) -> Arc<Requests> {
+        self.routes.of([route.clone()], || Requests::new(self.of_requests.clone(), Some(route.clone())))
     }
 
-    /// Those of a route that has a rule for retries.
-    pub fn retries(&self, route: &str) -> Retries {
-        let counter = |outcome| self.retries.with_label_values(&[route, outcome]);
-        Retries { sent: counter("sent"), refused: counter("refused") }
+    /// Those of requests that no route matched.
+    pub fn unrouted(&self) -> Requests {
+        Requests::new(self.of_requests.clone(), None)
     }
+
+    /// Registers what else has series as long as it is there.
+    pub(crate) fn series<const N: usize, V: Send + Sync + 'static>(
+        &self,
+        labels: [&'static str; N],
+        families: Vec<Box<dyn Family>>,
+    ) -> Series<N, V> {
+        series(&self.registry, labels, families, self.linger)
+    }
+}
+
+fn series<const N: usize, V: Send + Sync + 'static>(
+    registry: &Registry,
+    labels: [&'static str; N],
+    families: Vec<Box<dyn Family>>,
+    linger: Duration,
+) -> Series<N, V> {
+    let series = Series::new(labels, families, linger);
+    registry.register(Box::new(series.clone())).expect("each name is registered once");
+    series
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new()
+        Self::new(LINGER)
     }
 }
 
 impl Requests {
+    fn new(metrics: OfRequests, route: Option<Name>) -> Self {
+        Self { metrics, route, by_class: Default::default(), durations: OnceLock::new() }
+    }
+
     /// Counts one request that has ended.
     pub fn record(&self, status: Option<StatusCode>, duration: Duration) {
         let class = status.map_or(0, |status| usize::from(status.as_u16() / 100)).min(CLASSES.len() - 1);
-        let Metrics { requests, durations, .. } = &self.metrics;
+        let OfRequests { requests, durations, .. } = &self.metrics;
         self.by_class[class].get_or_init(|| requests.with_label_values(&[self.route(), CLASSES[class]])).inc();
         let durations = self.durations.get_or_init(|| durations.with_label_values(&[self.route()]));
         durations.observe(duration.as_secs_f64());
     }
 
+    /// Counts a failed attempt, by what follows.
+    pub fn retry(&self, retry: Retry) {
+        let outcome = match retry {
+            Retry::Sent => "sent",
+            Retry::Refused => "refused",
+        };
+        // Looked up each time: it is rare enough.
+        self.metrics.retries.with_label_values(&[self.route(), outcome]).inc();
+    }
+
     /// The label `route`.
     fn route(&self) -> &str {
         self.route.as_ref().map_or("", Name::as_str)
-    }
-}
-
-impl Retries {
-    /// Counts one that was wanted and possible.
-    pub fn record(&self, is_sent: bool) {
-        if is_sent { &self.sent } else { &self.refused }.inc();
     }
 }
 
@@ -133,13 +176,14 @@ mod tests {
 
     #[test]
     fn requests_are_counted_by_route_and_class() {
-        let metrics = Metrics::new();
-        let requests = metrics.requests(Some("shop/cart".parse().unwrap()));
+        let metrics = Metrics::default();
+        let requests = metrics.of_route(&"shop/cart".parse().unwrap());
         assert!(metrics.registry.gather().iter().all(|family| family.get_metric().is_empty()));
         requests.record(Some(StatusCode::OK), Duration::from_millis(3));
         requests.record(None, Duration::from_millis(3));
-        let count = |class| metrics.requests.with_label_values(&["shop/cart", class]).get();
+        let OfRequests { requests, durations, .. } = &metrics.of_requests;
+        let count = |class| requests.with_label_values(&["shop/cart", class]).get();
         assert_eq!(CLASSES.map(count), [1, 0, 1, 0, 0, 0]);
-        assert_eq!(metrics.durations.with_label_values(&["shop/cart"]).get_sample_count(), 2);
+        assert_eq!(durations.with_label_values(&["shop/cart"]).get_sample_count(), 2);
     }
 }

@@ -22,7 +22,7 @@ pub struct Offline(Loader);
 impl Offline {
     /// Reads a file of documents, or a directory of such files.
     pub fn read(config: PathBuf) -> anyhow::Result<Self> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let mirrors = Mirrors::new(Limits::default(), &metrics);
         let mut loader = Loader::new(Source::new(config), Compiler::new(mirrors, metrics));
         loader.load()?;

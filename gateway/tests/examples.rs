@@ -17,7 +17,7 @@ fn folder() -> PathBuf {
 fn table(name: &str) -> Arc<Table> {
     let text = fs::read_to_string(folder().join(name)).unwrap();
     let documents = conf::parse(&text).documents.into_iter().map(|(_, document)| document);
-    let metrics = Metrics::new();
+    let metrics = Metrics::default();
     let mut compiler = Compiler::new(Mirrors::new(Limits::default(), &metrics), metrics);
     let (table, problems) = compiler.apply(documents.map(|document| (document.key(), Some(document))));
     assert_eq!(problems, [], "{name}");

@@ -1,8 +1,9 @@
 //! Changes of the configuration while requests go on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use doppel_tests::{Client, Echo, Gate, H2Client, Setup, Step, World, soon};
+use doppel_tests::{Client, Echo, Gate, H2Client, Setup, Step, World, eventually, soon};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -191,4 +192,39 @@ async fn a_mirror_that_is_removed_gets_no_new_copy() {
     world.reload(&Setup::mirrored(&primary, &mirror)).await;
     client.get("/again").await;
     world.mirror_account(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_of_what_is_gone_leave_with_the_last_request() {
+    let gate = Gate::default();
+    let waiting = gate.clone();
+    let primary = Echo::scripted(move |number, _| if number == 0 { Step::echo() } else { Step::echo_after(&waiting) });
+    let (primary, mirror) = (primary.await, Echo::start().await);
+    let other = Setup::new().backend("primary", &primary).document(
+        "route: {name: other, listeners: [http], hostnames: [other.test], rules: [{backends: [{backend: primary}]}]}",
+    );
+    let with = Setup::mirrored(&primary, &mirror);
+    let mut world = World::start_with(with, |settings| settings.metrics_linger = Duration::ZERO).await;
+    let mut client = world.client().await;
+    assert_eq!(client.get("/").await.status, 200);
+    world.mirror_account(1).await;
+
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    primary.until("the second request", |receipts| receipts.len() == 2).await;
+    world.reload(&other).await;
+    let of_route = |page: &str| page.lines().filter(|line| line.contains("route=\"route\"")).count();
+    let counted = world.scrape().await.sum("doppel_requests_total", &[("route", "route")]);
+    assert_eq!(counted, 1.0, "the other is under way");
+    gate.open();
+    assert_eq!(client.answer().await.status, 200);
+    let page = async || {
+        let page = world.admin("/metrics").await;
+        (of_route(&page) == 0).then_some(page)
+    };
+    let page = eventually("the series of the route to leave", page).await;
+    assert!(!page.contains("mirror=\"mirror\""), "{page}");
+
+    assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: other.test\r\n\r\n").await.status, 200);
+    world.requests_ended(1).await;
+    assert_eq!(of_route(&world.admin("/metrics").await), 0);
 }

@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use conf::Name;
 use prometheus::{IntCounter, IntCounterVec};
@@ -16,8 +16,8 @@ pub struct Account {
 }
 
 impl Account {
-    pub(super) fn new(requests: IntCounterVec, route: Name, mirror: Name) -> Arc<Self> {
-        Arc::new(Self { requests, route, mirror, counters: [const { OnceLock::new() }; Outcome::COUNT] })
+    pub(super) fn new(requests: IntCounterVec, route: Name, mirror: Name) -> Self {
+        Self { requests, route, mirror, counters: [const { OnceLock::new() }; Outcome::COUNT] }
     }
 
     /// The request is outside the filter's share.

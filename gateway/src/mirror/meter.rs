@@ -1,10 +1,9 @@
 //! The mirrors' metrics: their names, help and labels.
 
 use conf::Name;
-use prometheus::core::Collector;
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+
+use crate::metrics::Family;
 
 pub(super) struct Meters {
     pub(super) requests: IntCounterVec,
@@ -25,10 +24,9 @@ pub(super) struct Meter {
 }
 
 impl Meters {
-    pub(super) fn new(registry: &Registry) -> Self {
-        let gauge = |name, help| register(registry, IntGaugeVec::new(Opts::new(name, help), &["mirror"]));
-        let counter =
-            |name, help, labels: &[&str]| register(registry, IntCounterVec::new(Opts::new(name, help), labels));
+    pub(super) fn new() -> Self {
+        let gauge = |name, help| valid(IntGaugeVec::new(Opts::new(name, help), &["mirror"]));
+        let counter = |name, help, labels: &[&str]| valid(IntCounterVec::new(Opts::new(name, help), labels));
         let duration = HistogramOpts::new(
             "doppel_mirror_duration_seconds",
             "Time of completed copies, from their start to the end of what was read of the answer.",
@@ -45,9 +43,17 @@ impl Meters {
             in_flight: gauge("doppel_mirror_in_flight", "Copies that are started and not at their end."),
             queue_bytes: gauge("doppel_mirror_queue_bytes", "What bodies take up in memory that wait for the mirror."),
             sent_bytes: counter("doppel_mirror_sent_bytes_total", "Body bytes sent to the mirror.", &["mirror"]),
-            duration: register(registry, HistogramVec::new(duration, &["mirror"])),
+            duration: valid(HistogramVec::new(duration, &["mirror"])),
             paused: gauge("doppel_mirror_paused", "Endpoints that get no copies, because connecting to them failed."),
         }
+    }
+
+    /// Those that a mirror has. All but [`Self::requests`], which it has for each route.
+    pub(super) fn of_mirrors(&self) -> Vec<Box<dyn Family>> {
+        let Self { requests: _, in_flight, queue_bytes, sent_bytes, duration, paused } = self;
+        let gauges = [in_flight, queue_bytes, paused].map(|gauge| Box::new(gauge.clone()) as Box<dyn Family>);
+        let others: [Box<dyn Family>; 2] = [Box::new(sent_bytes.clone()), Box::new(duration.clone())];
+        gauges.into_iter().chain(others).collect()
     }
 
     pub(super) fn of(&self, mirror: &Name) -> Meter {
@@ -62,8 +68,6 @@ impl Meters {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: prometheus::Result<C>) -> C {
-    let collector = collector.expect("names and labels are constants that follow the rules");
-    registry.register(Box::new(collector.clone())).expect("a registry serves one gateway, which has one Mirrors");
-    collector
+fn valid<C>(collector: prometheus::Result<C>) -> C {
+    collector.expect("names and labels are constants that follow the rules")
 }

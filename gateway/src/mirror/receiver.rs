@@ -1,10 +1,8 @@
 //! What all copies to one mirror share, and what all mirrors share.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use conf::Name;
@@ -17,14 +15,14 @@ use super::meter::{Meter, Meters};
 use super::pause::Pauses;
 use super::silent::Silent;
 use super::{Abort, Account, Decline, Limits, Outcome};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Series};
 
 /// All mirrors of one gateway, and what they share.
 pub struct Mirrors {
     shared: Arc<Shared>,
     meters: Meters,
-    receivers: Mutex<HashMap<Name, Weak<Receiver>>>,
-    accounts: Mutex<HashMap<(Name, Name), Weak<Account>>>,
+    receivers: Series<1, Receiver>,
+    accounts: Series<2, Account>,
 }
 
 /// One mirror: a backend that is sent copies.
@@ -58,19 +56,20 @@ impl Mirrors {
             idle: Notify::new(),
             limits,
         };
+        let meters = Meters::new();
         Arc::new(Self {
             shared: Arc::new(shared),
-            meters: Meters::new(&metrics.registry),
-            receivers: Mutex::default(),
-            accounts: Mutex::default(),
+            receivers: metrics.series(["mirror"], meters.of_mirrors()),
+            accounts: metrics.series(["route", "mirror"], vec![Box::new(meters.requests.clone())]),
+            meters,
         })
     }
 
     /// The one receiver of copies to this backend.
     pub fn receiver(&self, backend: &Name) -> Arc<Receiver> {
-        shared_by_key(&mut lock(&self.receivers), backend.clone(), || {
+        self.receivers.of([backend.clone()], || {
             let meter = self.meters.of(backend);
-            Arc::new(Receiver {
+            Receiver {
                 name: backend.clone(),
                 queue: Budget::new(self.shared.limits.mirror_bytes),
                 in_flight: Budget::new(self.shared.limits.in_flight),
@@ -79,14 +78,13 @@ impl Mirrors {
                 meter,
                 warnings: Warnings::new(),
                 shared: self.shared.clone(),
-            })
+            }
         })
     }
 
     /// The books of this route's copies to this mirror.
     pub fn account(&self, route: &Name, mirror: &Name) -> Arc<Account> {
-        let key = (route.clone(), mirror.clone());
-        shared_by_key(&mut lock(&self.accounts), key, || {
+        self.accounts.of([route.clone(), mirror.clone()], || {
             Account::new(self.meters.requests.clone(), route.clone(), mirror.clone())
         })
     }
@@ -214,25 +212,10 @@ impl Warnings {
     }
 }
 
-/// The value that is in use for this key, else a new one. Values nobody uses any more are forgotten.
-fn shared_by_key<K: Hash + Eq, V>(known: &mut HashMap<K, Weak<V>>, key: K, new: impl FnOnce() -> Arc<V>) -> Arc<V> {
-    if let Some(value) = known.get(&key).and_then(Weak::upgrade) {
-        return value;
-    }
-    if known.len() == known.capacity() {
-        known.retain(|_, value| value.strong_count() > 0);
-    }
-    let value = new();
-    known.insert(key, Arc::downgrade(&value));
-    value
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     pub(in crate::mirror) fn mirrors(limits: Limits) -> Arc<Mirrors> {
@@ -256,11 +239,11 @@ pub(super) mod tests {
 
     #[test]
     fn receivers_nobody_uses_are_forgotten() {
-        let mirrors = mirrors(Limits::default());
+        let mirrors = Mirrors::new(Limits::default(), &Metrics::new(Duration::ZERO));
         for i in 0..10_000 {
             mirrors.receiver(&name(&format!("m{i}")));
         }
-        assert!(lock(&mirrors.receivers).len() < 100);
+        assert!(mirrors.receivers.len() < 100);
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Phases {
         settings: Settings,
         requests: Limit,
     ) -> Self {
-        let recorder = Arc::new(Recorder { access_log, unrouted: metrics.requests(None) });
+        let recorder = Arc::new(Recorder { access_log, unrouted: metrics.unrouted() });
         Self { table, recorder, settings, tunnels: tunnel::Tunnels::new(), requests }
     }
 }
@@ -133,7 +133,7 @@ impl ProxyHttp for Phases {
 
     async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let retry = context.rule.as_ref().and_then(|rule| rule.retry.as_ref());
-        if let Some(wait) = retry.and_then(|retry| retry::backoff(&retry.terms, context.attempts)) {
+        if let Some(wait) = retry.and_then(|retry| retry::backoff(retry, context.attempts)) {
             let wait = retry::scattered(wait);
             let left = context.request_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
             tokio::time::sleep(left.map_or(wait, |left| left.min(wait))).await;

@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 use super::answer;
 use super::context::Context;
 use super::course::Course;
+use crate::metrics::Retry;
 
 /// What came of one attempt that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +23,9 @@ pub(super) enum Failure {
 /// backend's budget has one left, which it takes.
 pub(super) fn follows(session: &Session, context: &Context, failure: Failure) -> bool {
     let Some(Course { rule, backend, .. }) = &context.course else { return false };
-    let wanted = rule.retry.as_ref().filter(|retry| is_wanted(&retry.terms, context.attempts, failure));
-    let Some(retry) = wanted else { return false };
+    if !rule.retry.as_ref().is_some_and(|retry| is_wanted(retry, context.attempts, failure)) {
+        return false;
+    }
     let now = Instant::now();
     let is_possible = !answer::is_begun(session)
         // Of a longer body the beginning is gone.
@@ -33,7 +35,7 @@ pub(super) fn follows(session: &Session, context: &Context, failure: Failure) ->
         return false;
     }
     let is_sent = backend.retries.retry(now);
-    retry.counters.record(is_sent);
+    rule.requests.retry(if is_sent { Retry::Sent } else { Retry::Refused });
     is_sent
 }
 

@@ -38,7 +38,7 @@ pub use compile::Compiler;
 pub use explain::Explanation;
 pub use request::Request;
 pub use retry_budget::RetryBudget;
-pub use rule::{Filters, Mirror, MirrorDestination, Retry, Rule, Timeouts};
+pub use rule::{Filters, Mirror, MirrorDestination, Rule, Timeouts};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

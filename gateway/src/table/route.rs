@@ -5,7 +5,7 @@ use conf::{Filter, Hostname, Listener, Match, Name, Target};
 use super::backend::{List, Places};
 use super::path::Candidate;
 use super::precedence::{Place, Precedence};
-use super::{Backends, Choice, ChoiceTarget, Filters, Mirror, MirrorDestination, Retry, Rule, Timeouts};
+use super::{Backends, Choice, ChoiceTarget, Filters, Mirror, MirrorDestination, Rule, Timeouts};
 use crate::metrics::{Metrics, Requests};
 use crate::mirror::Mirrors;
 
@@ -70,7 +70,7 @@ impl Resolver<'_> {
     /// The rules go on with the shares of those of the version before.
     pub(super) fn route(&mut self, document: conf::Route, before: Option<&Route>) -> Route {
         let conf::Route { name, listeners, hostnames, order, rules } = document;
-        let requests = Arc::new(self.metrics.requests(Some(name.clone())));
+        let requests = self.metrics.of_route(&name);
         let mut resolving = Resolving { resolver: self, route: &name, requests, references: Vec::new() };
         let rules = rules.into_iter().enumerate().map(|(index, rule)| {
             let before = before.and_then(|route| route.rules.get(index)).map(|(rule, _)| &**rule);
@@ -108,7 +108,7 @@ impl Resolving<'_, '_> {
             filters: self.filters(filters),
             backends: Backends::new(choices, before.map(|before| &before.backends)),
             timeouts: Timeouts::new(timeouts),
-            retry: retry.map(|terms| Retry { terms, counters: self.resolver.metrics.retries(self.route.as_str()) }),
+            retry,
             requests: Arc::clone(&self.requests),
             samples: before.map(|before| before.samples.clone()).unwrap_or_default(),
         };

@@ -5,7 +5,7 @@ use conf::{Cors, Fraction, HeaderModifier, Name, Redirect, Rewrite};
 
 use super::BackendId;
 use super::balance::{Backends, SAMPLES, Sequence};
-use crate::metrics::{Requests, Retries};
+use crate::metrics::Requests;
 use crate::mirror::{Account, Receiver};
 
 /// One rule of a route, ready to serve from: what happens to a request that it matches.
@@ -17,7 +17,7 @@ pub struct Rule {
     pub filters: Filters,
     pub backends: Backends,
     pub timeouts: Timeouts,
-    pub retry: Option<Retry>,
+    pub retry: Option<conf::Retry>,
     /// The counters of the route.
     pub requests: Arc<Requests>,
     pub(super) samples: Sequence<SAMPLES>,
@@ -54,13 +54,6 @@ pub enum MirrorDestination {
     Backend(BackendId, Arc<Receiver>),
     /// Why it leads nowhere, for people.
     Invalid(String),
-}
-
-/// When requests are sent again.
-pub struct Retry {
-    pub terms: conf::Retry,
-    /// Those of the route.
-    pub counters: Retries,
 }
 
 /// A limit that is not there is `None`; `0s` of a document is none.
