@@ -255,3 +255,35 @@ async fn an_answer_without_a_body_ends_with_its_head() {
     let answer = client.get("/").await;
     assert!(!answer.is_head_alone, "{answer:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_answers_itself_has_one_form() {
+    let primary = Echo::start().await;
+    let setup = Setup::new().backend("primary", &primary).rules(
+        "- matches: [{path: {prefix: /none}}]\n\
+         - {matches: [{path: {prefix: /some}}], backends: [{backend: primary}]}",
+    );
+    let world = World::start_with(setup, |settings| settings.proxy.head_bytes = 8 << 10).await;
+    let rest = "HTTP/1.1\r\nHost: a.test\r\n";
+    let long = "x".repeat(10 << 10);
+    for (request, status) in [
+        ("nonsense\r\n\r\n".into(), 400),
+        (format!("GET / {rest}Bad Name: x\r\n\r\n"), 400),
+        (format!("GET some {rest}\r\n"), 400),
+        (format!("GET / {rest}\r\n"), 404),
+        ("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n".into(), 405),
+        (format!("GET / {rest}X: {long}\r\nY: {long}\r\n\r\n"), 431),
+        (format!("GET /none {rest}\r\n"), 500),
+        (format!("POST /some {rest}Transfer-Encoding: gzip\r\n\r\n"), 501),
+    ] {
+        let answer = world.client().await.exchange(&request).await;
+        let request = &request[..request.len().min(40)];
+        assert_eq!(answer.status, status, "{request:?}");
+        let mut names: Vec<_> = answer.head.headers().iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+        names.retain(|name| name != "connection");
+        names.sort();
+        assert_eq!(names, ["content-length", "content-type", "date"], "{request:?}");
+        assert!(answer.text().len() > 10 && answer.text().ends_with('\n'), "{request:?}: {:?}", answer.text());
+    }
+    assert_eq!(primary.count(), 0);
+}

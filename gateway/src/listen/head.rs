@@ -30,9 +30,14 @@ impl Head {
         self.most.store(usize::MAX, Ordering::Relaxed);
     }
 
+    /// Whether a head is waited for.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.most.load(Ordering::Relaxed) != usize::MAX
+    }
+
     /// Whether some of the head is here, but not all of it.
     pub(crate) fn has_begun(&self) -> bool {
-        self.most.load(Ordering::Relaxed) != usize::MAX && self.received.load(Ordering::Relaxed) > 0
+        self.is_awaited() && self.received.load(Ordering::Relaxed) > 0
     }
 
     /// Whether it is longer than it may be. What came with its end in one read does not count.

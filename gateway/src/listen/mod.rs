@@ -12,6 +12,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod unread;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Head;
 use super::transport::Transport;
+use super::unread::Unread;
 
 /// One end of a connection for Pingora to own.
 pub(super) struct Wire {
@@ -46,6 +47,8 @@ pub(super) struct Outlet(Arc<Mutex<Line>>);
 struct Line {
     transport: Transport,
     unsent: BytesMut,
+    /// It was told why its head is not read.
+    refused: bool,
     /// The client closed its end, or the connection broke.
     ended: bool,
 }
@@ -57,17 +60,13 @@ const GATHERED: usize = 8 << 10;
 /// The room that Pingora has for a request's head at first, in bytes: by it, such a read is known.
 const HEAD_ROOM: usize = 4 << 10;
 
-/// What a client gets whose request has too long a head. Pingora takes it for one that is gone.
-const TOO_LONG: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
 /// Both ends of a connection from `peer`, of which `received` was read already.
 pub(super) fn wire(transport: Transport, received: Bytes, peer: SocketAddr, head: Arc<Head>) -> (Wire, Outlet) {
     let id = transport.socket().as_raw_fd();
     let digest = SocketDigest::from_raw_fd(id);
     // Known already, which saves asking the system.
     let _ = digest.peer_addr.set(Some(peer.into()));
-    let line = Arc::new(Mutex::new(Line { transport, unsent: BytesMut::new(), ended: false }));
+    let line = Arc::new(Mutex::new(Line { transport, unsent: BytesMut::new(), refused: false, ended: false }));
     let outlet = Outlet(line.clone());
     (Wire { received, failure: None, line, head, id, digest: Arc::new(digest) }, outlet)
 }
@@ -116,6 +115,12 @@ impl Outlet {
 }
 
 impl Line {
+    fn refuse(&mut self, why: Unread) {
+        if !std::mem::replace(&mut self.refused, true) {
+            self.unsent.extend_from_slice(&why.answer());
+        }
+    }
+
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
@@ -182,7 +187,8 @@ impl Wire {
         let (room, before) = (buffer.remaining(), buffer.filled().len());
         let mut line = lock(&self.line);
         if self.head.is_too_long() {
-            line.unsent.extend_from_slice(TOO_LONG);
+            // Pingora takes the client for one that is gone.
+            line.refuse(Unread::TooLong);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head of the request is too long")));
         }
         let read = ready!(Pin::new(&mut line.transport).poll_read(context, buffer));
@@ -231,7 +237,14 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        lock(&self.line).poll_write(context, bytes)
+        let mut line = lock(&self.line);
+        if self.head.is_awaited() {
+            // Only a head that Pingora cannot read is answered before it is here, and by Pingora, with
+            // its name: that is not passed on.
+            line.refuse(Unread::Malformed);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        line.poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -313,7 +326,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let (stream, peer) = accepted.unwrap();
-        let (wire, outlet) = wire(Transport::Plain(stream), Bytes::from_static(received), peer, Arc::default());
+        let (wire, outlet) =
+            wire(Transport::Plain(stream), Bytes::from_static(received), peer, Arc::default());
         (wire, outlet, client.unwrap())
     }
 

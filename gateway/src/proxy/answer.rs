@@ -172,6 +172,10 @@ pub(super) fn is_begun(session: &Session) -> bool {
 /// Whether the rest of a body may be short. A client that waits for a 100 does not get one, and may
 /// go on with the body or with another request, which cannot be told apart.
 fn is_cheap_to_read(session: &mut Session) -> bool {
+    if session.req_header().method == Method::CONNECT {
+        // What follows is for somebody else.
+        return false;
+    }
     if session.as_mut().is_body_done() {
         return true;
     }

@@ -34,6 +34,8 @@ pub(super) async fn proxy(conf: ServerConf, phases: Phases) -> io::Result<Arc<Pr
     });
     let mut options = HttpServerOptions::default();
     options.force_custom = true;
+    // Refused with an answer of our own; Pingora's would name Pingora.
+    options.allow_connect_method_proxying = true;
     let mut service = ProxyServiceBuilder::new(&Arc::new(conf), phases)
         .custom(Connector::new(), serve)
         .server_options(options)

@@ -11,6 +11,9 @@ use super::answer::Answer;
 
 /// The answer to a request that must not go to any backend.
 pub(super) fn find(head: &RequestHeader) -> Option<Answer> {
+    if head.method == Method::CONNECT {
+        return Some(Answer::new(StatusCode::METHOD_NOT_ALLOWED, "tunnels are not opened here"));
+    }
     let malformed = of_target(head).or_else(|| of_host(head)).or_else(|| of_length(head));
     let malformed = malformed.map(|why| Answer::new(StatusCode::BAD_REQUEST, why));
     malformed.or_else(|| {
@@ -96,6 +99,11 @@ mod tests {
             check("GET", target, &[("host", "a")], Some(400));
         }
         check("OPTIONS", "*", &[("host", "a")], None);
+    }
+
+    #[test]
+    fn nobody_is_connected_through() {
+        check("CONNECT", "a:80", &[("host", "a:80")], Some(405));
     }
 
     #[test]
