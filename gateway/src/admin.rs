@@ -1,19 +1,20 @@
 //! The admin address: whether the program lives, whether it is ready, its metrics and its
 //! configuration. Only for reading.
 
+mod entrance;
+
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Response, StatusCode};
 use log::error;
-use pingora_core::apps::http_app::ServeHttp;
-use pingora_core::protocols::http::ServerSession;
 use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
 use serde_json::{Value, json};
 
 use crate::report::{Report, Status};
 use crate::source::Problem;
+
+pub(crate) use entrance::Entrance;
 
 /// Answers the requests of operators and their tools.
 pub(crate) struct Admin {
@@ -65,18 +66,6 @@ impl Admin {
                 text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"))
             }
         }
-    }
-}
-
-#[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let request = session.req_header();
-        let mut answer = self.answer(&request.method, request.uri.path());
-        if request.method == Method::HEAD {
-            answer.body_mut().clear();
-        }
-        answer
     }
 }
 

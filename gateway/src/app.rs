@@ -13,14 +13,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 use log::{info, warn};
-use pingora_core::apps::http_app::HttpServer;
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::{self, AccessLog};
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::listen::{Connections, Listeners};
 use crate::metrics::{self, Metrics, Program};
 use crate::mirror::{self, Mirrors};
@@ -59,7 +58,7 @@ pub struct Gateway {
     reloads: mpsc::Sender<Request>,
     /// The one task that serves, and reloads.
     serving: JoinSet<Result<(), String>>,
-    admin: Option<(SocketAddr, Listeners<HttpServer<Admin>>)>,
+    admin: Option<(SocketAddr, Listeners<admin::Entrance>)>,
     mirrors: Arc<Mirrors>,
     access_log: AccessLog,
     drain_timeout: Duration,
@@ -69,7 +68,8 @@ pub struct Gateway {
 /// one more would change nothing.
 const WAITING_RELOADS: usize = 16;
 
-/// Connections to the admin address, apart from those of clients.
+/// Connections to the admin address, apart from those of clients. A probe always finds room: the
+/// connection that has been silent the longest gives way.
 const ADMIN_CONNECTIONS: usize = 128;
 
 impl Settings {
@@ -98,7 +98,8 @@ impl Gateway {
         // First, so that it tells from the beginning that nothing is ready.
         let admin = match settings.admin {
             Some(address) => {
-                Some(listen_for_admin(address, Admin::new(status.clone(), metrics.registry.clone())).await?)
+                let admin = Admin::new(status.clone(), metrics.registry.clone());
+                Some(listen_for_admin(address, admin, &settings.proxy).await?)
             }
             None => None,
         };
@@ -195,12 +196,16 @@ impl Gateway {
 async fn listen_for_admin(
     address: SocketAddr,
     admin: Admin,
-) -> anyhow::Result<(SocketAddr, Listeners<HttpServer<Admin>>)> {
+    settings: &proxy::Settings,
+) -> anyhow::Result<(SocketAddr, Listeners<admin::Entrance>)> {
     let open = IntGauge::new("open", "Never registered.").expect("the name is a constant");
     let refused = IntCounter::new("refused", "Never registered.").expect("the name is a constant");
-    let admin = Arc::new(HttpServer::new_app(admin));
-    let mut listeners =
-        Listeners::new(Connections::new(ADMIN_CONNECTIONS, open, refused), None, move |_| admin.clone());
+    let connections = Connections::giving_way(ADMIN_CONNECTIONS, open, refused);
+    let admin = Arc::new(admin);
+    let (head_bytes, head_timeout) = (settings.head_bytes, settings.head_timeout);
+    let mut listeners = Listeners::new(connections, None, move |arrival| {
+        Arc::new(admin::Entrance::new(admin.clone(), arrival.head, head_bytes, head_timeout))
+    });
     let wanted = BTreeSet::from([address]);
     listeners.bind(&wanted);
     listeners.settle(&wanted).await;

@@ -73,10 +73,13 @@ impl World {
         eventually("requests to end", counted).await;
     }
 
+    pub fn admin_address(&self) -> SocketAddr {
+        self.gateway.admin_address().expect("the settings name an admin address")
+    }
+
     /// The text at a path of the admin address, which must be there.
     pub async fn admin(&self, path: &str) -> String {
-        let address = self.gateway.admin_address().expect("the settings name an admin address");
-        let answer = Client::connect(address).await.get(path).await;
+        let answer = Client::connect(self.admin_address()).await.get(path).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.text()
     }

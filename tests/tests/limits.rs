@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use doppel_tests::{Echo, Gate, Head, Script, Setup, Step, World};
+use doppel_tests::{Client, Echo, Gate, Head, Script, Setup, Step, World};
 
 async fn world(change: impl FnOnce(&mut gateway::proxy::Settings), script: fn() -> Script) -> (World, Echo) {
     let primary = Echo::scripted(move |_: usize, _: &Head| script()).await;
@@ -130,4 +130,39 @@ async fn a_switch_of_protocols_that_nobody_asked_for_is_502() {
     let (world, _primary) = world(|_| {}, script).await;
     assert_eq!(world.client().await.get("/").await.status, 502);
     assert_eq!(world.h2_client().await.get("/").await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_is_answered_however_many_connections_to_the_admin_address_are_silent() {
+    let (world, _primary) = world(|_| {}, Step::echo).await;
+    let mut kept = Client::connect(world.admin_address()).await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(Client::connect(world.admin_address()).await);
+        // One that asks now and then is not silent.
+        assert_eq!(kept.get("/livez").await.status, 200);
+    }
+    assert_eq!(world.admin("/livez").await, "ok\n");
+    silent.first_mut().expect("there are some").ended().await;
+    assert_eq!(silent.last_mut().expect("there are some").get("/readyz").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_to_the_admin_address_has_the_bounds_of_others() {
+    let (world, _primary) = world(
+        |settings| {
+            settings.head_timeout = Duration::from_millis(100);
+            settings.head_bytes = 8 << 10;
+        },
+        Step::echo,
+    )
+    .await;
+    let mut slow = Client::connect(world.admin_address()).await;
+    slow.send("GET /livez HTTP/1.1\r\nHost: a.te").await;
+    slow.ended().await;
+    let mut long = Client::connect(world.admin_address()).await;
+    long.send("GET /livez HTTP/1.1\r\n").await;
+    // The gateway may have closed its end before all is sent.
+    let _ = long.try_send(format!("X: {}\r\n", "x".repeat(40 << 10))).await;
+    assert_eq!(long.answer().await.status, 431);
 }

@@ -3,7 +3,10 @@
 //! Pingora bounds it by a megabyte and each of its reads by a minute, which is too much for a client
 //! that sends it byte by byte.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::seats::Seat;
 
 /// Shared by the connection, which counts, and what serves it, which knows where heads begin and end.
 #[derive(Debug)]
@@ -11,15 +14,15 @@ pub(crate) struct Head {
     received: AtomicUsize,
     /// [`usize::MAX`] while no head is waited for.
     most: AtomicUsize,
-}
-
-impl Default for Head {
-    fn default() -> Self {
-        Self { received: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) }
-    }
+    /// Where a connection without requests may lose its place.
+    seat: Option<Arc<Seat>>,
 }
 
 impl Head {
+    pub(super) fn new(seat: Option<Arc<Seat>>) -> Self {
+        Self { received: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX), seat }
+    }
+
     /// What comes next is a head, of `most` bytes.
     pub(crate) fn expect(&self, most: usize) {
         self.received.store(0, Ordering::Relaxed);
@@ -28,6 +31,9 @@ impl Head {
 
     pub(crate) fn arrived(&self) {
         self.most.store(usize::MAX, Ordering::Relaxed);
+        if let Some(seat) = &self.seat {
+            seat.heard();
+        }
     }
 
     /// Whether a head is waited for.

@@ -8,6 +8,7 @@
 mod head;
 mod limit;
 mod opening;
+mod seats;
 mod socket;
 #[cfg(test)]
 mod tests;

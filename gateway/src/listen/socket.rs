@@ -121,7 +121,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Socket<A> {
         match self.house.limit.take() {
             Some(slot) => {
                 let caller = Caller { socket: self.configured, peer, stop: self.stop.clone() };
-                self.open.spawn(connection(stream, caller, self.house.clone(), slot));
+                let seat = slot.seat();
+                let task = self.open.spawn(connection(stream, caller, self.house.clone(), slot));
+                if let Some(seat) = seat {
+                    seat.is_served_by(task);
+                }
             }
             None => self.warn(format_args!("closed the connection from {peer}: --max-connections are open already")),
         }
@@ -183,7 +187,7 @@ async fn connection<A: HttpServerApp + Send + Sync + 'static>(
     stream: TcpStream,
     caller: Caller,
     house: House<A>,
-    _slot: Slot,
+    slot: Slot,
 ) {
     // What is written is gathered already; a delay on top helps nobody.
     if stream.set_nodelay(true).is_err() || set_tcp_keepalive(&stream, &KEEPALIVE).is_err() {
@@ -195,7 +199,7 @@ async fn connection<A: HttpServerApp + Send + Sync + 'static>(
     let mut received = BytesMut::new();
     let opening = opening::read(&mut transport, agreed, &mut received);
     let Some(protocol) = caller.opened(opening).await else { return };
-    let head = Arc::<Head>::default();
+    let head = Arc::new(Head::new(slot.seat()));
     let entrance = (house.entrance)(Arrival { socket: caller.socket, protocol, secured_by, head: head.clone() });
     let (wire, outlet) = wire(transport, received.freeze(), caller.peer, head);
     gather(&outlet, entrance.process_new(Box::new(wire), &caller.stop)).await;

@@ -327,7 +327,7 @@ mod tests {
         let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
         let (stream, peer) = accepted.unwrap();
         let (wire, outlet) =
-            wire(Transport::Plain(stream), Bytes::from_static(received), peer, Arc::default());
+            wire(Transport::Plain(stream), Bytes::from_static(received), peer, Arc::new(Head::new(None)));
         (wire, outlet, client.unwrap())
     }
 
