@@ -111,7 +111,7 @@ impl Timeouts {
 }
 
 /// When a request is sent again: after a connection error, and after an answer with one of the
-/// codes. Never once a byte of an answer went to the client, and never when the request's body is
+/// codes. Where this is, nothing else is sent again. Never once a byte of an answer went to the client, and never when the request's body is
 /// longer than 64 KiB, of which the gateway keeps no more, or its backend has had its share of retries:
 /// as many as a fifth of its requests within ten seconds, and a hundred.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -48,13 +48,15 @@ pub struct Requests {
     durations: OnceLock<Histogram>,
 }
 
-/// What follows a failed attempt that the route's rule wants to be followed by another; the label
-/// `outcome`.
+/// What follows a failed attempt; the label `outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
+    /// Another, as the rule wants.
     Sent,
-    /// By the budget of the backend.
+    /// None, because of the backend's budget.
     Refused,
+    /// Another, although no rule asks for it.
+    Unprocessed,
 }
 
 /// How long the series of what is gone stay, unless told otherwise: several scrapes of everybody.
@@ -88,7 +90,8 @@ impl Metrics {
         let retries = IntCounterVec::new(
             Opts::new(
                 "doppel_retries_total",
-                "Failed attempts that a rule wants to be followed by another, by route: sent, or refused by the backend's budget.",
+                "Failed attempts by route: sent again by a rule, refused that by the backend's budget, \
+                 or sent again without a rule because they were not processed.",
             ),
             &["route", "outcome"],
         );
@@ -159,6 +162,7 @@ impl Requests {
         let outcome = match retry {
             Retry::Sent => "sent",
             Retry::Refused => "refused",
+            Retry::Unprocessed => "unprocessed",
         };
         // Looked up each time: it is rare enough.
         self.metrics.retries.with_label_values(&[self.route(), outcome]).inc();

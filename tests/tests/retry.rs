@@ -172,3 +172,87 @@ async fn a_request_that_its_client_aborted_is_not_sent_again() {
     let targets: Vec<String> = primary.receipts().iter().map(|receipt| receipt.target()).collect();
     assert_eq!(targets, ["/", "/other"]);
 }
+
+/// Of each three, the second is on the connection of the first, which closes.
+fn closing(number: usize, _: &Head) -> Script {
+    if number % 3 == 1 { vec![Step::ReadAll, Step::Close] } else { Step::echo() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_meets_a_closing_connection_is_sent_once_more_and_copied_once() {
+    let (primary, mirror) = (Echo::scripted(closing).await, Echo::start().await);
+    let world = Setup::mirrored(&primary, &mirror).start().await;
+    let mut client = world.client().await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    assert_eq!(primary.count(), 10 + 5);
+    let account = world.mirror_account(10).await;
+    assert_eq!((account.completed, mirror.count()), (10, 10), "{account:?}");
+    let unprocessed = [("route", "route"), ("outcome", "unprocessed")];
+    assert_eq!(world.scrape().await.sum("doppel_retries_total", &unprocessed), 5.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_processed_is_not_sent_again_unasked() {
+    // It may have an effect.
+    let (world, primary) = world("", closing).await;
+    let mut client = world.client().await;
+    assert_eq!(client.post("/", "a").await.status, 200);
+    assert_eq!(client.post("/", "a").await.status, 502);
+    assert_eq!(primary.count(), 2);
+    // The connection is new, so that it closed because of this request; nor is it sent a third time.
+    for (kept, attempts) in [(0, 1), (1, 3)] {
+        let script = move |number: usize, _: &Head| match number < kept {
+            true => Step::echo(),
+            false => vec![Step::ReadAll, Step::Close],
+        };
+        let (world, primary) = self::world("", script).await;
+        let mut client = world.client().await;
+        for _ in 0..kept {
+            assert_eq!(client.get("/").await.status, 200);
+        }
+        assert_eq!(client.get("/").await.status, 502);
+        assert_eq!(primary.count(), attempts);
+    }
+    // The answer had begun.
+    let script = |number: usize, _: &Head| match number {
+        0 => Step::echo(),
+        _ => vec![Step::ReadAll, Step::write("HTTP/1.1 103 Early Hints\r\n\r\n"), Step::Close],
+    };
+    let (world, primary) = self::world("", script).await;
+    let mut client = world.client().await;
+    assert_eq!([client.get("/").await.status, client.get("/").await.status], [200, 502]);
+    assert_eq!(primary.count(), 2);
+    // The rule says itself what is sent again.
+    let (world, primary) = self::world("retry: {attempts: 1}", closing).await;
+    let mut client = world.client().await;
+    assert_eq!([client.get("/").await.status, client.get("/").await.status], [200, 200]);
+    assert_eq!(primary.count(), 3);
+    let of_rule = [("outcome", "sent")];
+    assert_eq!(world.scrape().await.sum("doppel_retries_total", &of_rule), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_refuses_connections_gives_way_to_the_next() {
+    let primary = Echo::start().await;
+    let ((dead, _one), (gone, _other)) = (refusing(), refusing());
+    let world = Setup::new().endpoints("primary", &[dead, primary.address()]).rule("").start().await;
+    let mut client = world.client().await;
+    for _ in 0..4 {
+        assert_eq!(client.post("/", "body").await.text(), "body");
+    }
+    let world = Setup::new().endpoints("primary", &[dead, gone]).rule("").start().await;
+    assert_eq!(world.client().await.get("/").await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_backend_refused_is_opened_once_more() {
+    let primary = Echo::h2c(|number, _| if number % 2 == 0 { vec![Step::Refuse] } else { Step::echo() }).await;
+    let world = Setup::new().h2c_backend("primary", &primary).rule("").start().await;
+    let mut client = world.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.post("/", "body").await.text(), "body");
+    }
+    assert_eq!(primary.count(), 6);
+}

@@ -38,6 +38,8 @@ pub(super) struct Context {
     pub(super) course: Option<Course>,
     pub(super) tee: Tee,
     pub(super) attempts: u32,
+    /// The next attempt is to be made on a connection of its own.
+    pub(super) is_apart: bool,
     /// Its place among the requests that may be under way.
     pub(super) permit: Option<Permit>,
     pub(super) endpoint: Option<SocketAddr>,
@@ -72,6 +74,7 @@ impl Context {
             course: None,
             tee: Tee::default(),
             attempts: 0,
+            is_apart: false,
             permit: None,
             endpoint: None,
             status: None,
@@ -131,6 +134,12 @@ impl Context {
             self.tee.attempt();
         }
         deadline.map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    /// How many attempts were made that a rule asks for; see [`retry`](super::retry).
+    pub(super) fn asked_attempts(&self) -> u32 {
+        let has_rule = self.rule.as_ref().is_some_and(|rule| rule.retry.is_some());
+        if has_rule { self.attempts } else { self.attempts.min(1) }
     }
 
     pub(super) fn request_deadline(&self) -> Option<Instant> {

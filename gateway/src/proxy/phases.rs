@@ -151,7 +151,10 @@ impl ProxyHttp for Phases {
         let endpoint = backend.next_endpoint().expect("a course leads to a backend with endpoints");
         context.endpoint = Some(endpoint);
         let bond = course.bond(backend.protocol);
-        let peer = upstream::peer(endpoint, backend.protocol, bond.as_ref(), &self.settings, left);
+        let mut peer = upstream::peer(endpoint, backend.protocol, bond.as_ref(), &self.settings, left);
+        if context.is_apart {
+            upstream::keep_apart(&mut peer);
+        }
         if let Some(bond) = bond {
             context.exchange.secure(bond);
         }
@@ -166,7 +169,9 @@ impl ProxyHttp for Phases {
         mut error: Box<Error>,
     ) -> Box<Error> {
         context.exchange.end_attempt();
-        error.set_retry(retry::follows(session, context, Failure::NoAnswer));
+        let retry =
+            retry::follows(session, context, Failure::NoAnswer) || retry::follows_refusal(session, context, &error);
+        error.set_retry(retry);
         error
     }
 
@@ -278,7 +283,7 @@ impl ProxyHttp for Phases {
         session: &mut Session,
         error: Box<Error>,
         context: &mut Context,
-        _: bool,
+        is_kept: bool,
     ) -> Box<Error> {
         context.exchange.end_attempt();
         let mut error = if context.exchange.has_expired() {
@@ -291,7 +296,9 @@ impl ProxyHttp for Phases {
         if !matches!(error.etype(), ErrorType::HTTPStatus(_)) {
             let retry =
                 *error.esource() == ErrorSource::Upstream && retry::follows(session, context, Failure::NoAnswer);
-            error.set_retry(retry);
+            // The next connection is not to be one that is about to close as well.
+            context.is_apart = !retry && retry::follows_closing(session, context, &error, is_kept);
+            error.set_retry(retry || context.is_apart);
         }
         error
     }
@@ -299,7 +306,7 @@ impl ProxyHttp for Phases {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         context.exchange.end_attempt();
         context.note_end(Some(error));
-        let answer = Answer::to(error, context.attempts).filter(|_| !answer::is_begun(session));
+        let answer = Answer::to(error, context.asked_attempts()).filter(|_| !answer::is_begun(session));
         let sharing = context.course.as_ref().and_then(|course| course.sharing.as_ref());
         let answer = answer.map(|answer| answer.shared(sharing));
         if let Some(answer) = &answer {

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use pingora_core::{Error, ErrorSource, ErrorType, RetryType};
 use pingora_proxy::Session;
 
 use super::answer;
@@ -37,6 +38,45 @@ pub(super) fn follows(session: &Session, context: &Context, failure: Failure) ->
     let is_sent = backend.retries.retry(now);
     rule.requests.retry(if is_sent { Retry::Sent } else { Retry::Refused });
     is_sent
+}
+
+/// Whether an attempt that found no connection is followed by one at the next endpoint, without being
+/// asked for: nothing of the request was sent.
+pub(super) fn follows_refusal(session: &Session, context: &Context, error: &Error) -> bool {
+    use ErrorType::{ConnectError, ConnectNoRoute, ConnectRefused};
+    let has_others = context.course.as_ref().is_some_and(|course| course.backend.endpoints().len() > 1);
+    has_others && matches!(error.etype(), ConnectRefused | ConnectNoRoute | ConnectError) && is_free(session, context)
+}
+
+/// Whether an attempt that got no answer is followed by another without being asked for, because no
+/// backend has processed it: one that HTTP/2 says so of, or one without effects and without a body
+/// whose connection was kept from another request and closed as this one was sent. RFC 9110, 9.2.2,
+/// and RFC 9113, 8.7.
+pub(super) fn follows_closing(session: &mut Session, context: &Context, error: &Error, is_kept: bool) -> bool {
+    use ErrorType::{ConnectionClosed, H2Error, ReadError, WriteError};
+    let is_unprocessed = match error.etype() {
+        H2Error => error.retry == RetryType::Decided(true) && !session.as_ref().retry_buffer_truncated(),
+        ConnectionClosed | ReadError | WriteError => {
+            is_kept && session.req_header().method.is_safe() && session.as_mut().is_body_empty()
+        }
+        _ => false,
+    };
+    is_unprocessed && *error.esource() == ErrorSource::Upstream && is_free(session, context)
+}
+
+/// Whether an attempt that no rule asks for may follow, which is counted: one for each request, unless
+/// the rule says itself what is sent again.
+fn is_free(session: &Session, context: &Context) -> bool {
+    let Some(Course { rule, .. }) = &context.course else { return false };
+    let is_free = rule.retry.is_none()
+        && context.attempts == 1
+        && session.response_written().is_none()
+        && !context.exchange.has_expired()
+        && context.request_deadline().is_none_or(|deadline| Instant::now() < deadline);
+    if is_free {
+        rule.requests.retry(Retry::Unprocessed);
+    }
+    is_free
 }
 
 /// Only what the rule asks for is sent again, whatever HTTP would permit.

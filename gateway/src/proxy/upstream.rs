@@ -43,3 +43,9 @@ pub(super) fn peer(
     }
     peer
 }
+
+/// Makes it a connection that no other request has used or will.
+pub(super) fn keep_apart(peer: &mut HttpPeer) {
+    peer.group_key = !peer.group_key;
+    peer.options.idle_timeout = Some(Duration::ZERO);
+}
