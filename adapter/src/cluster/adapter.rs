@@ -204,7 +204,7 @@ impl Adapter {
 
     fn translate(&mut self) {
         let began = Clock::now();
-        self.hold_off.acted();
+        self.hold_off.acted(Instant::now());
         // To take a serving pod for one that is down would be to take it from its clients.
         self.is_held_up = !self.doubts.are_settled(&self.settings.gateway_service, self.store.snapshot());
         if self.is_held_up {
