@@ -13,12 +13,10 @@ To be run from a place that reaches the addresses of Gateways.
 import argparse
 import collections
 import concurrent.futures
-import contextlib
 import http.client
 import json
 import pathlib
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,7 +24,7 @@ import threading
 import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "cluster"))
-from cluster import GATEWAY_API, HOME, Case, a_route, a_rule, gateway_pods, until
+from cluster import GATEWAY_API, HOME, Case, a_gateway, a_route, a_rule, an_echo, gateway_pods, status, until
 
 # Requests to the API server at the same time, for many routes at once.
 WRITERS = 16
@@ -69,12 +67,12 @@ def steps(api, place, count):
     for number in range(count):
         api.create_route(place.namespace, number)
         answered = time.monotonic()
-        while (status := ask(gateway, number)) != 200:
-            if status != 404:
+        while (answer := ask(gateway, number)) != 200:
+            if answer != 404:
                 # A 503 while there is no endpoint is the echo service's.
-                others[f"{status} with {api.ready_endpoints(place)} ready"] += 1
+                others[f"{answer} with {api.ready_endpoints(place)} ready"] += 1
             if time.monotonic() - answered > PATIENCE:
-                raise AssertionError(f"route {number} is not served after {PATIENCE} s: {status}")
+                raise AssertionError(f"route {number} is not served after {PATIENCE} s: {answer}")
             # Asking without a pause would keep a processor from those who work.
             time.sleep(0.001)
         times.append(time.monotonic() - answered)
@@ -144,7 +142,10 @@ class Place(Case):
 
     def __enter__(self):
         self.setUp()
-        self.address = self.serve()
+        # No request for another route may find its way to this one.
+        self.apply(a_gateway("web"), *an_echo("echo"), a_route("main", "web", [a_rule("echo", "/main")]))
+        self.address = self.address("web")
+        until("the route answers", 60, lambda: status(self.address, "/main") == 200)
         return self
 
     def __exit__(self, *_):
@@ -195,7 +196,7 @@ class Api:
     def statuses(self, place, names):
         path = f"/apis/{GATEWAY_API}/namespaces/{place.namespace}/httproutes"
         version = json.loads(self.get(f"{path}?limit=1"))["metadata"]["resourceVersion"]
-        return Statuses(self.port, f"{path}?watch=1&resourceVersion={version}", names)
+        return Statuses(self.port, path, version, names)
 
     def status_writes(self):
         """By resource, how many the API server has answered."""
@@ -209,33 +210,34 @@ class Api:
 
 
 class Statuses:
-    """When routes of these names got a status, as a watch tells: to ask again and again would keep the
-    API server from its work."""
+    """When routes of these names got a status, as watches tell: to ask again and again would keep the API
+    server from its work."""
 
-    def __init__(self, port, path, names):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port)
-        self.path = path
-        self.names = names
+    def __init__(self, port, path, version, names):
+        self.port, self.path, self.version, self.names = port, path, version, names
         self.told = {}
-        self.thread = threading.Thread(target=self.watch)
+        self.left = threading.Event()
+        self.thread = threading.Thread(target=self.run)
 
     def __enter__(self):
-        self.connection.request("GET", self.path)
-        self.events = self.connection.getresponse()
         self.thread.start()
         return self
 
     def __exit__(self, *_):
-        self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.left.set()
         self.thread.join()
 
-    def watch(self):
-        # Until it is left, which cuts the watch off.
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            for line in self.events:
+    def run(self):
+        """Watches for two seconds at a time; each goes on where the one before ended."""
+        while not self.left.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self.port)
+            connection.request("GET", f"{self.path}?watch=1&timeoutSeconds=2&resourceVersion={self.version}")
+            for line in connection.getresponse():
                 route = json.loads(line)["object"]
+                self.version = route["metadata"]["resourceVersion"]
                 if route["metadata"]["name"] in self.names and route.get("status", {}).get("parents"):
                     self.told.setdefault(route["metadata"]["name"], time.monotonic())
+            connection.close()
 
 
 if __name__ == "__main__":
