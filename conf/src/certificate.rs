@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use serde::{Deserialize, Serialize};
+use webpki::EndEntityCert;
 
 use crate::Name;
 
@@ -22,6 +23,7 @@ pub struct Certificate {
     chain: Arc<str>,
     key: Arc<str>,
     pair: Arc<CertifiedKey>,
+    hosts: Arc<[String]>,
 }
 
 impl Certificate {
@@ -29,12 +31,19 @@ impl Certificate {
     /// certificate itself.
     pub fn new(name: Name, chain: &str, key: &str) -> Result<Self, CertificateError> {
         let pair = Arc::new(pair(chain, key)?);
-        Ok(Self { name, chain: chain.into(), key: key.into(), pair })
+        let hosts = hosts(&pair);
+        Ok(Self { name, chain: chain.into(), key: key.into(), pair, hosts })
     }
 
     /// What signs handshakes.
     pub fn pair(&self) -> &Arc<CertifiedKey> {
         &self.pair
+    }
+
+    /// The names that it is for, in lower case. Unlike those of listeners, their wildcards stand for one
+    /// label.
+    pub fn hosts(&self) -> &Arc<[String]> {
+        &self.hosts
     }
 }
 
@@ -76,6 +85,11 @@ fn pair(chain: &str, key: &str) -> Result<CertifiedKey, CertificateError> {
     }
 }
 
+fn hosts(pair: &CertifiedKey) -> Arc<[String]> {
+    let certificate = pair.cert.first().and_then(|certificate| EndEntityCert::try_from(certificate).ok());
+    certificate.iter().flat_map(|certificate| certificate.valid_dns_names()).map(str::to_ascii_lowercase).collect()
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename = "Certificate")]
 struct Written {
@@ -93,15 +107,15 @@ impl TryFrom<Written> for Certificate {
 }
 
 impl From<Certificate> for Written {
-    fn from(Certificate { name, chain, key, pair: _ }: Certificate) -> Self {
+    fn from(Certificate { name, chain, key, pair: _, hosts: _ }: Certificate) -> Self {
         Self { name, chain: (*chain).into(), key: (*key).into() }
     }
 }
 
 impl PartialEq for Certificate {
-    /// The pair is made of the texts alone.
+    /// The rest is made of the texts alone.
     fn eq(&self, other: &Self) -> bool {
-        let Self { name, chain, key, pair: _ } = self;
+        let Self { name, chain, key, pair: _, hosts: _ } = self;
         *name == other.name && *chain == other.chain && *key == other.key
     }
 }
@@ -163,6 +177,12 @@ mod tests {
         ] {
             assert_eq!(check(chain, key), expected, "{chain}{key}");
         }
+    }
+
+    #[test]
+    fn it_is_for_the_hosts_that_it_names() {
+        let [ecdsa, _] = examples();
+        assert_eq!(**ecdsa.hosts(), ["shop.example.com", "*.example.com"]);
     }
 
     #[test]

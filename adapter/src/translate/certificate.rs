@@ -1,6 +1,7 @@
 //! References of listeners to Secrets: whether they may be followed, and which certificates they
 //! lead to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use conf::{Certificate, Document, Name};
@@ -17,11 +18,17 @@ use crate::status::Fault;
 pub(super) struct Certificates<'a> {
     snapshot: &'a Snapshot,
     readings: Readings<Secret>,
+    hosts: BTreeMap<Name, Arc<[String]>>,
 }
 
 impl<'a> Certificates<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, readings: Readings<Secret>) -> Self {
-        Self { snapshot, readings }
+        Self { snapshot, readings, hosts: BTreeMap::new() }
+    }
+
+    /// What a certificate is for that a reference led to.
+    pub(super) fn hosts(&self, name: &Name) -> &[String] {
+        self.hosts.get(name).map_or(&[], |hosts| hosts)
     }
 
     pub(super) fn into_readings(self) -> Readings<Secret> {
@@ -44,7 +51,10 @@ impl<'a> Certificates<'a> {
         grant::permit(self.snapshot, referrer, &ObjectRef::new(SECRET, &key))?;
         let secret = self.secret(&key)?;
         let name = name::certificate(&key);
-        self.readings.read(&key, secret, || certificate(&key, name.clone(), secret).map(Document::Certificate))?;
+        let read = || certificate(&key, name.clone(), secret).map(Document::Certificate);
+        if let Document::Certificate(certificate) = &**self.readings.read(&key, secret, read)? {
+            self.hosts.entry(name.clone()).or_insert_with(|| certificate.hosts().clone());
+        }
         Ok(name)
     }
 

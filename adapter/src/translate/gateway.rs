@@ -19,7 +19,7 @@ use super::offer::{Offer, Offered};
 use super::pods::Pods;
 use super::service::{Exposed, Services};
 use super::target::{self, Entrance};
-use super::{Options, conflict, https, name};
+use super::{Options, conflict, name, overlap};
 use crate::api::gateways::{GatewayListeners, GatewayListenersTlsCertificateRefs as CertificateRef};
 use crate::api::{self, CONTROLLER_NAME, ObjectKey, ObjectRef};
 use crate::owned::Objects;
@@ -147,7 +147,7 @@ impl<'a> Gateway<'a> {
         }
         listener_set::limit_ports(&mut listeners);
         conflict::find(&mut listeners);
-        https::tell_overlaps(&mut listeners);
+        overlap::tell(&mut listeners, certificates);
         Self {
             key,
             object,

@@ -54,7 +54,7 @@ pub(super) struct Listener<'a> {
     /// The kinds of routes that may attach; none where nothing can be served.
     pub(super) kinds: Vec<RouteKind>,
     /// Those of its certificates that can be used; only with HTTPS.
-    certificates: Vec<Name>,
+    pub(super) certificates: Vec<Name>,
     /// What its clients must prove; only with HTTPS.
     clients: Option<Clients>,
     /// Why it is not accepted.
@@ -62,7 +62,7 @@ pub(super) struct Listener<'a> {
     /// Other listeners that it clashes with and that do not give way.
     pub(super) conflict: Option<Fault>,
     /// Other listeners of the same Gateway that clients may take for this one.
-    pub(super) overlap: Option<String>,
+    pub(super) overlap: Option<Fault>,
     /// What it refers to and cannot have.
     pub(super) unresolved: Option<Fault>,
     /// How many routes are accepted by it.
@@ -202,11 +202,12 @@ impl<'a> Listener<'a> {
 
     /// Negative polarity, absent when false: "this is a negative polarity condition and MUST NOT be set when it is False".
     fn overlapping(&self, generation: Option<i64>) -> Option<Condition> {
+        let Fault { reason, message } = self.overlap.clone()?;
         Some(Condition {
             kind: "OverlappingTLSConfig",
             status: Truth::True,
-            reason: "OverlappingHostnames",
-            message: self.overlap.clone()?,
+            reason,
+            message,
             observed_generation: generation,
         })
     }

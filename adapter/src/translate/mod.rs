@@ -21,6 +21,7 @@ mod memo;
 mod name;
 mod namespace;
 mod offer;
+mod overlap;
 mod pods;
 mod readings;
 mod reference;

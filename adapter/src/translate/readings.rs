@@ -31,12 +31,12 @@ impl<T> Readings<T> {
         key: &ObjectKey,
         object: &Arc<T>,
         read: impl FnOnce() -> Result<Document, Fault>,
-    ) -> Result<(), Fault> {
+    ) -> Result<&Arc<Document>, Fault> {
         let reading = self.now.entry(key.clone()).or_insert_with(|| {
             let before = self.before.remove(key).filter(|before| Arc::ptr_eq(&before.object, object));
             before.unwrap_or_else(|| Reading { object: object.clone(), result: read().map(Arc::new) })
         });
-        reading.result.as_ref().map(|_| ()).map_err(Clone::clone)
+        reading.result.as_ref().map_err(Clone::clone)
     }
 
     /// The documents that were found, each with the object it comes from.
