@@ -194,7 +194,8 @@ def an_echo(name, replicas=1):
         "image": IMAGE,
         "command": ["/doppel-echo", "--listen", "0.0.0.0:8080", "--name", name],
         "ports": [{"containerPort": 8080}],
-        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+        # Soon ready, and not taken for gone when the machine is too busy to ask.
+        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 10},
     }
     pod = {"terminationGracePeriodSeconds": 10, "enableServiceLinks": False, "containers": [container]}
     return (
