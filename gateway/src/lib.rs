@@ -13,6 +13,7 @@ pub mod table;
 
 mod admin;
 mod filter;
+mod gathered;
 mod limit;
 mod listen;
 mod pool;
@@ -20,3 +21,4 @@ mod reload;
 mod report;
 mod source;
 mod tls;
+mod transport;

@@ -19,7 +19,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(seat: Option<Arc<Seat>>) -> Self {
+    pub(crate) fn new(seat: Option<Arc<Seat>>) -> Self {
         Self { received: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX), seat }
     }
 

@@ -12,7 +12,6 @@ mod seats;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod transport;
 mod unread;
 mod wire;
 
@@ -26,15 +25,19 @@ use std::time::Duration;
 use conf::Name;
 use log::{info, warn};
 use pingora_core::apps::HttpServerApp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
 use crate::tls::Acceptor;
 pub(crate) use head::Head;
 pub(crate) use limit::Connections;
 use socket::House;
+
+/// What a client's connection is carried by.
+type Transport = crate::transport::Transport<TlsStream<TcpStream>>;
 
 /// How a connection came in, which decides what serves it.
 #[derive(Clone, Debug)]

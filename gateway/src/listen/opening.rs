@@ -8,8 +8,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::Protocol;
-use super::transport::Transport;
+use super::{Protocol, Transport};
 
 /// What every HTTP/2 connection begins with: RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -27,7 +27,7 @@ struct Place {
 
 /// The place of one connection, free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     seats: Arc<Seats>,
     number: u64,
 }

@@ -17,9 +17,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::limit::{Connections, Slot};
-use super::transport::Transport;
 use super::wire::{gather, wire};
-use super::{Arrival, Head, Protocol, opening};
+use super::{Arrival, Head, Protocol, Transport, opening};
 use crate::tls::{Acceptor, Secured};
 
 /// What all sockets share.

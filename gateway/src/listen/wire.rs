@@ -18,16 +18,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Head;
-use super::transport::Transport;
 use super::unread::Unread;
+use super::{Head, Transport};
+use crate::gathered::Gathered;
 
 /// One end of a connection for Pingora to own.
 pub(super) struct Wire {
@@ -45,17 +45,12 @@ pub(super) struct Wire {
 pub(super) struct Outlet(Arc<Mutex<Line>>);
 
 struct Line {
-    transport: Transport,
-    unsent: BytesMut,
+    written: Gathered<Transport>,
     /// It was told why its head is not read.
     refused: bool,
     /// The client closed its end, or the connection broke.
     ended: bool,
 }
-
-/// Writes that fit into this many bytes together are gathered. What is larger goes out with what
-/// is waiting in one call, without being copied.
-const GATHERED: usize = 8 << 10;
 
 /// The room that Pingora has for a request's head at first, in bytes: by it, such a read is known.
 const HEAD_ROOM: usize = 4 << 10;
@@ -66,7 +61,7 @@ pub(super) fn wire(transport: Transport, received: Bytes, peer: SocketAddr, head
     let digest = SocketDigest::from_raw_fd(id);
     // Known already, which saves asking the system.
     let _ = digest.peer_addr.set(Some(peer.into()));
-    let line = Arc::new(Mutex::new(Line { transport, unsent: BytesMut::new(), refused: false, ended: false }));
+    let line = Arc::new(Mutex::new(Line { written: Gathered::new(transport), refused: false, ended: false }));
     let outlet = Outlet(line.clone());
     (Wire { received, failure: None, line, head, id, digest: Arc::new(digest) }, outlet)
 }
@@ -79,7 +74,7 @@ pub(super) async fn gather<T>(outlet: &Outlet, serve: impl Future<Output = T>) -
         if served.is_pending() {
             // Where the socket is full, the task is woken once it is not. Where it is broken,
             // the next read or write finds that out.
-            let _ = lock(&outlet.0).poll_send(context);
+            let _ = lock(&outlet.0).written.poll_send(context);
         }
         served
     })
@@ -90,18 +85,18 @@ impl Outlet {
     /// Ends a connection that is no longer served, so that the client gets all of the last answer:
     /// closing a connection with unread bytes makes the system throw away what it has not sent.
     pub(super) async fn finish(self) {
-        let sent = poll_fn(|context| lock(&self.0).poll_shutdown(context)).await;
+        let sent = poll_fn(|context| lock(&self.0).written.poll_shutdown(context)).await;
         // A client that has closed its end sends nothing more that could stand in the way.
         if sent.is_err() || lock(&self.0).ended {
             return;
         }
-        let Ok(Line { transport, .. }) =
+        let Ok(Line { written, .. }) =
             Arc::try_unwrap(self.0).map(|line| line.into_inner().unwrap_or_else(PoisonError::into_inner))
         else {
             // Somebody else still has the connection, and will close it.
             return;
         };
-        let socket = transport.socket();
+        let socket = written.stream().socket();
         let mut discarded = [0; 4096];
         while socket.readable().await.is_ok() {
             match socket.try_read(&mut discarded) {
@@ -117,59 +112,7 @@ impl Outlet {
 impl Line {
     fn refuse(&mut self, why: Unread) {
         if !std::mem::replace(&mut self.refused, true) {
-            self.unsent.extend_from_slice(&why.answer());
-        }
-    }
-
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        if self.unsent.len() + length <= GATHERED {
-            parts.iter().for_each(|part| self.unsent.extend_from_slice(part));
-            return Poll::Ready(Ok(length));
-        }
-        if let [part] = parts {
-            while !self.unsent.is_empty() {
-                let both = [IoSlice::new(&self.unsent), IoSlice::new(part)];
-                let sent = ready!(Pin::new(&mut self.transport).poll_write_vectored(context, &both))?;
-                let gathered = sent.min(self.unsent.len());
-                self.forget(gathered);
-                if sent > gathered {
-                    return Poll::Ready(Ok(sent - gathered));
-                }
-            }
-        } else {
-            ready!(self.poll_send(context))?;
-        }
-        Pin::new(&mut self.transport).poll_write_vectored(context, parts)
-    }
-
-    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.unsent.is_empty() {
-            match ready!(Pin::new(&mut self.transport).poll_write(context, &self.unsent)) {
-                Ok(sent) => self.forget(sent),
-                Err(error) => {
-                    self.unsent = BytesMut::new();
-                    return Poll::Ready(Err(error));
-                }
-            }
-        }
-        Pin::new(&mut self.transport).poll_flush(context)
-    }
-
-    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(context))?;
-        Pin::new(&mut self.transport).poll_shutdown(context)
-    }
-
-    /// An idle connection keeps no buffer.
-    fn forget(&mut self, sent: usize) {
-        self.unsent.advance(sent);
-        if self.unsent.is_empty() {
-            self.unsent = BytesMut::new();
+            self.written.push(&why.answer());
         }
     }
 }
@@ -191,7 +134,7 @@ impl Wire {
             line.refuse(Unread::TooLong);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head of the request is too long")));
         }
-        let read = ready!(Pin::new(&mut line.transport).poll_read(context, buffer));
+        let read = ready!(line.written.poll_read(context, buffer));
         if read.is_err() || (room > 0 && buffer.filled().len() == before) {
             line.ended = true;
         }
@@ -244,7 +187,7 @@ impl AsyncWrite for Wire {
             line.refuse(Unread::Malformed);
             return Poll::Ready(Ok(bytes.len()));
         }
-        line.poll_write(context, bytes)
+        line.written.poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -252,7 +195,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        lock(&self.line).poll_write_vectored(context, parts)
+        lock(&self.line).written.poll_write_vectored(context, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -265,7 +208,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.line).poll_shutdown(context)
+        lock(&self.line).written.poll_shutdown(context)
     }
 }
 
@@ -279,7 +222,7 @@ impl fmt::Debug for Wire {
 impl Shutdown for Wire {
     async fn shutdown(&mut self) {
         // A connection that is broken is shut down already.
-        let _ = poll_fn(|context| lock(&self.line).poll_shutdown(context)).await;
+        let _ = poll_fn(|context| lock(&self.line).written.poll_shutdown(context)).await;
     }
 }
 
@@ -316,6 +259,7 @@ impl GetSocketDigest for Wire {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -339,10 +283,10 @@ mod tests {
             wire.write_all(b"head").await.unwrap();
             wire.flush().await.unwrap();
             wire.write_all(b"body").await.unwrap();
-            assert_eq!(lock(&gathered).unsent, "headbody");
+            assert_eq!(lock(&gathered).written.unsent(), "headbody");
             // Waits for the client, which waits for the answer.
             assert_eq!(wire.read_u8().await.unwrap(), b'!');
-            assert_eq!(lock(&gathered).unsent.capacity(), 0);
+            assert_eq!(lock(&gathered).written.unsent().capacity(), 0);
         };
         let read = async {
             let mut answer = [0; 8];
@@ -410,7 +354,7 @@ mod tests {
         let head = b"POST / HTTP/1.1\r\nContent-Length: 20000\r\n\r\n";
         client.write_all(&[&head[2..], &body, b"next"].concat()).await.unwrap();
         client.shutdown().await.unwrap();
-        poll_fn(|context| lock(&wire.line).transport.socket().poll_read_ready(context)).await.unwrap();
+        poll_fn(|context| lock(&wire.line).written.stream().socket().poll_read_ready(context)).await.unwrap();
         let mut first = BytesMut::with_capacity(HEAD_ROOM);
         wire.read_buf(&mut first).await.unwrap();
         assert_eq!(first, &head[..]);

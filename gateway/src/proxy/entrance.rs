@@ -92,7 +92,9 @@ impl HttpServerApp for Entrance {
 
         std::future::poll_fn(|context| {
             loop {
-                if let Poll::Ready(reused) = request.as_mut().poll(context) {
+                let served = request.as_mut().poll(context);
+                exchange.poll_send(context);
+                if let Poll::Ready(reused) = served {
                     if !exchange.is_active() && self.arrival.head.has_begun() {
                         self.limits.malformed.inc();
                     }

@@ -2,12 +2,14 @@
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{Shutdown, shutdown};
 use pingora_core::server::ShutdownWatch;
 
+use super::line::Outlet;
 use crate::listen::Arrival;
 use crate::table::Via;
 use crate::tls::Bond;
@@ -32,6 +34,8 @@ pub(super) struct Exchange {
     backend: AtomicI32,
     /// What the connection to the backend is to rest on; none without TLS.
     bond: Mutex<Option<Bond>>,
+    /// Of the connection to the backend, if something was written to it that is not sent.
+    outlet: Mutex<Option<Outlet>>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -52,6 +56,7 @@ impl Exchange {
             expired: AtomicBool::new(false),
             backend: AtomicI32::new(NONE),
             bond: Mutex::new(None),
+            outlet: Mutex::new(None),
         })
     }
 
@@ -106,11 +111,25 @@ impl Exchange {
 
     /// The attempt is to be made with TLS.
     pub(super) fn secure(&self, bond: Bond) {
-        *self.bond.lock().unwrap_or_else(PoisonError::into_inner) = Some(bond);
+        *lock(&self.bond) = Some(bond);
     }
 
     pub(super) fn bond(&self) -> Option<Bond> {
-        self.bond.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.bond).clone()
+    }
+
+    /// Something waits to be sent to the backend, until the task has nothing more to do at once.
+    pub(super) fn send_later(&self, outlet: Outlet) {
+        *lock(&self.outlet) = Some(outlet);
+    }
+
+    /// Sends it. Where the socket is full, the task is woken once it is not; where it is broken, the
+    /// next read or write finds that out.
+    pub(super) fn poll_send(&self, context: &mut Context<'_>) {
+        let mut outlet = lock(&self.outlet);
+        if outlet.as_ref().is_some_and(|outlet| outlet.poll_send(context).is_ready()) {
+            *outlet = None;
+        }
     }
 
     /// The attempt has this connection to itself.
@@ -149,6 +168,10 @@ impl Exchange {
     pub(super) fn has_expired(&self) -> bool {
         self.expired.load(Ordering::Relaxed)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 tokio::task_local! {

@@ -3,8 +3,8 @@
 //! [`phases`] holds the order in which things happen, as Pingora's `ProxyHttp` wants it. What
 //! happens is decided elsewhere: which rule in [`table`](crate::table), how a request changes in
 //! [`filter`](crate::filter), what becomes of a copy in [`mirror`](crate::mirror), and here, one
-//! file each, where a request goes, how a backend with TLS is connected to, how long it may take, whether it is tried again, and what the
-//! gateway answers itself.
+//! file each, where a request goes, how a backend is connected to, how long it may take, whether it is
+//! tried again, and what the gateway answers itself.
 
 mod answer;
 mod assembly;
@@ -17,6 +17,7 @@ mod exchange;
 mod fault;
 mod headers;
 mod http2;
+mod line;
 mod phases;
 mod retry;
 mod tunnel;

@@ -36,11 +36,11 @@ pub(super) fn peer(
         options.set_http_version(2, 2);
         options.max_h2_streams = H2_STREAMS;
     }
-    if let Some(bond) = bond {
+    if protocol == conf::Protocol::Http || bond.is_some() {
         // Only for Pingora: what it has no name for, it leaves to the connector.
-        options.alpn = ALPN::Custom(CustomALPN::new(b"bond".to_vec()));
-        peer.group_key = bond.number();
+        options.alpn = ALPN::Custom(CustomALPN::new(b"ours".to_vec()));
     }
+    peer.group_key = bond.map_or(0, Bond::number);
     peer
 }
 
