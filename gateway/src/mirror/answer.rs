@@ -1,17 +1,19 @@
-use std::pin::Pin;
+use std::future::Future;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use pingora_core::protocols::Stream;
-use tokio::io::{AsyncRead, ReadBuf};
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
 
 use super::Failure;
 use super::connect::Event;
+use super::http1::Stream;
 
 /// An HTTP/1.1 answer, of which only the status and the end are of interest. Whatever a mirror sends
 /// takes up no more memory than the longest head that is accepted.
 pub(super) struct Answer {
     /// What was read and not looked at yet.
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     search: Search,
     part: Part,
     to_head: bool,
@@ -50,7 +52,7 @@ enum Chunk {
 impl Answer {
     pub(super) fn new(to_head: bool) -> Self {
         Self {
-            buffer: Vec::new(),
+            buffer: BytesMut::new(),
             search: Search::default(),
             part: Part::Head,
             to_head,
@@ -84,13 +86,9 @@ impl Answer {
 
     /// How many bytes were read; 0 at the end of the stream, and when it is broken.
     fn poll_read(&mut self, context: &mut Context<'_>, stream: &mut Stream) -> Poll<usize> {
-        let filled = self.buffer.len();
-        self.buffer.resize(filled + READ, 0);
-        let mut buffer = ReadBuf::new(&mut self.buffer[filled..]);
-        let result = Pin::new(stream).poll_read(context, &mut buffer);
-        let read = if matches!(result, Poll::Ready(Ok(()))) { buffer.filled().len() } else { 0 };
-        self.buffer.truncate(filled + read);
-        result.map(|_| read)
+        self.buffer.reserve(if matches!(self.part, Part::Head) { READ_HEAD } else { READ_BODY });
+        let reading = pin!(stream.read_buf(&mut self.buffer));
+        reading.poll(context).map(Result::unwrap_or_default)
     }
 
     fn next(&mut self) -> Result<Option<Event>, Failure> {
@@ -105,7 +103,7 @@ impl Answer {
             Part::Length(left) => {
                 let read = self.buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= read as u64;
-                self.buffer.drain(..read);
+                self.buffer.advance(read);
                 Ok(Some(Event::Data(read)))
             }
             Part::UntilClose => {
@@ -115,7 +113,7 @@ impl Answer {
             }
             Part::Chunk(chunk) => {
                 let (read, ended) = chunk.read(&self.buffer);
-                self.buffer.drain(..read);
+                self.buffer.advance(read);
                 match ended {
                     Some(End::Good) => self.part = Part::End,
                     Some(End::Bad) => {
@@ -145,7 +143,7 @@ impl Answer {
                     if self.informational > MAX_INFORMATIONAL {
                         return Err(Failure::BadAnswer);
                     }
-                    self.buffer.drain(..length);
+                    self.buffer.advance(length);
                     continue;
                 }
                 // Nobody asked for an upgrade.
@@ -155,7 +153,7 @@ impl Answer {
             let (part, persistent) = framing(&response, status, self.to_head).ok_or(Failure::BadAnswer)?;
             self.part = part;
             self.persistent = persistent;
-            self.buffer.drain(..length);
+            self.buffer.advance(length);
             return Ok(Some(Event::Head(status)));
         }
         if self.buffer.len() > MAX_HEAD { Err(Failure::BadAnswer) } else { Ok(None) }
@@ -273,7 +271,8 @@ impl Chunk {
 }
 
 /// Bytes asked for at a time.
-const READ: usize = 2 << 10;
+const READ_HEAD: usize = 2 << 10;
+const READ_BODY: usize = 32 << 10;
 
 /// The longest head, in bytes, and the most headers that are accepted.
 const MAX_HEAD: usize = 64 << 10;

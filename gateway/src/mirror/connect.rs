@@ -4,27 +4,28 @@
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use pingora_core::connectors::{ConnectorOptions, TransportConnector};
+use pingora_core::connectors::ConnectorOptions;
 use pingora_core::upstreams::peer::HttpPeer;
 
 use super::budget::Chunk;
 use super::head::{Form, Head};
+use super::pool::Pool;
 use super::{Failure, Limits, http1, http2};
 use crate::pool::Http2Pool;
 use crate::tls::Bond;
 
-/// Both pools. HTTP/1.1 is spoken here rather than by Pingora's session, which sends a head and its
+/// The pools of both protocols. HTTP/1.1 is spoken here rather than by Pingora's session, which sends a head and its
 /// body one after the other, knows no progress within a write, and cannot read while it writes: a
 /// mirror that answers while the body is still on its way would come to a standstill.
 pub(super) struct Connectors {
-    pub(super) http1: TransportConnector,
+    pub(super) http1: Pool,
     pub(super) http2: Http2Pool,
 }
 
 impl Connectors {
     pub(super) fn new(limits: &Limits) -> Self {
-        let options = || ConnectorOptions::new(limits.idle_connections);
-        Self { http1: TransportConnector::new(Some(options())), http2: Http2Pool::new(Some(options())) }
+        let options = ConnectorOptions::new(limits.idle_connections);
+        Self { http1: Pool::new(limits.idle_connections, limits.idle), http2: Http2Pool::new(Some(options)) }
     }
 
     /// A connection to this endpoint on which the request with this head can be sent, with TLS if
@@ -36,33 +37,30 @@ impl Connectors {
         bond: Option<&Bond>,
         head: Head,
     ) -> Result<Connection, Failure> {
-        let mut peer = peer(limits, endpoint, &head.form);
-        peer.group_key = bond.map_or(0, Bond::number);
         Ok(match head.form {
             Form::Http1(bytes) => {
-                let connection = http1::Connection::open(&self.http1, &peer, bond).await?;
+                let connection = http1::Connection::open(&self.http1, endpoint, bond).await?;
                 Connection::Http1(connection.request(bytes, head.framing, head.is_head))
             }
             Form::Http2(parts) => {
-                let connection = http2::Connection::open(&self.http2, peer, bond).await?;
+                let connection = http2::Connection::open(&self.http2, peer(limits, endpoint, bond), bond).await?;
                 Connection::Http2(connection.request(parts))
             }
         })
     }
 }
 
-fn peer(limits: &Limits, endpoint: SocketAddr, form: &Form) -> Box<HttpPeer> {
+fn peer(limits: &Limits, endpoint: SocketAddr, bond: Option<&Bond>) -> Box<HttpPeer> {
     let mut peer = Box::new(HttpPeer::new(endpoint, false, String::new()));
+    peer.group_key = bond.map_or(0, Bond::number);
     peer.options.idle_timeout = Some(limits.idle);
-    if matches!(form, Form::Http2(_)) {
-        peer.options.set_http_version(2, 2);
-        peer.options.max_h2_streams = STREAMS;
-        // A connection whose other end fell silent would else be kept, with all its streams.
-        peer.options.h2_ping_interval = Some(limits.response_head);
-        // Answers are only read to be thrown away, so little of them need be on its way.
-        peer.options.h2_stream_window_size = Some(64 << 10);
-        peer.options.h2_connection_window_size = Some(1 << 20);
-    }
+    peer.options.set_http_version(2, 2);
+    peer.options.max_h2_streams = STREAMS;
+    // A connection whose other end fell silent would else be kept, with all its streams.
+    peer.options.h2_ping_interval = Some(limits.response_head);
+    // Answers are only read to be thrown away, so little of them need be on its way.
+    peer.options.h2_stream_window_size = Some(64 << 10);
+    peer.options.h2_connection_window_size = Some(1 << 20);
     peer
 }
 
@@ -126,7 +124,7 @@ impl Connection {
     /// After all was sent and the answer's end was read: keeps the connection for another copy.
     pub(super) fn release(self, connectors: &Connectors, limits: &Limits) {
         match self {
-            Self::Http1(connection) => connection.release(&connectors.http1, limits.idle),
+            Self::Http1(connection) => connection.release(&connectors.http1),
             Self::Http2(connection) => connection.release(&connectors.http2, limits.idle),
         }
     }

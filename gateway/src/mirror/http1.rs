@@ -1,26 +1,27 @@
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::Stream;
-use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
 
 use super::Failure;
 use super::answer::Answer;
 use super::budget::Chunk;
 use super::connect::{Event, Sent};
 use super::head::Framing;
-use crate::tls::Bond;
+use super::pool::{Key, Pool};
+use crate::tls::{Bond, Line};
+use crate::transport::Transport;
+
+pub(super) type Stream = Transport<Line>;
 
 /// An HTTP/1.1 connection while it carries a copy. Dropping it closes it.
 pub(super) struct Connection {
     stream: Stream,
-    /// Its key in the pool.
-    key: u64,
+    key: Key,
     is_reused: bool,
     chunked: bool,
     out: Out,
@@ -43,23 +44,18 @@ struct Out {
 }
 
 impl Connection {
-    pub(super) async fn open(
-        connector: &TransportConnector,
-        peer: &HttpPeer,
-        bond: Option<&Bond>,
-    ) -> Result<Opened, Failure> {
-        let key = peer.reuse_hash();
-        if let Some(stream) = connector.reused_stream(peer).await {
+    pub(super) async fn open(pool: &Pool, endpoint: SocketAddr, bond: Option<&Bond>) -> Result<Opened, Failure> {
+        let key = Key { endpoint, bond: bond.map_or(0, Bond::number) };
+        if let Some(stream) = pool.take(&key) {
             return Ok(Opened { stream, key, is_reused: true });
         }
-        // In a box, because it is large, rare, and would take up its room in every copy's task.
-        let stream: Stream = match bond {
+        let stream = match bond {
+            // In a box, because it is large, rare, and would take up its room in every copy's task.
             Some(bond) => {
-                let endpoint = *peer.address().as_inet().ok_or(Failure::Connect)?;
                 let line = Box::pin(bond.connect(endpoint)).await.map_err(|error| Failure::of(&error))?;
-                Box::new(line)
+                Stream::Secure(Box::new(line))
             }
-            None => Box::pin(connector.new_stream(peer)).await.map_err(|_| Failure::Connect)?,
+            None => Stream::Plain(connect(endpoint).await.map_err(|_| Failure::Connect)?),
         };
         Ok(Opened { stream, key, is_reused: false })
     }
@@ -101,7 +97,7 @@ impl Connection {
             }
             return Poll::Ready(Ok(Sent::Part));
         }
-        // The stream holds back small writes until it is flushed.
+        // TLS may hold back what the socket did not take.
         ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(|_| Failure::Send)?;
         self.out.chunk = None;
         self.all_sent = self.out.last;
@@ -112,17 +108,24 @@ impl Connection {
         self.answer.poll(context, &mut self.stream)
     }
 
-    pub(super) fn release(self, connector: &TransportConnector, idle: Duration) {
+    pub(super) fn release(self, pool: &Pool) {
         if self.all_sent && self.answer.is_reusable() {
-            connector.release_stream(self.stream, self.key, Some(idle));
+            pool.put(self.key, self.stream);
         }
     }
+}
+
+async fn connect(endpoint: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(endpoint).await?;
+    // What there is to send is sent as one already.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// A connection before it is given a request.
 pub(super) struct Opened {
     stream: Stream,
-    key: u64,
+    key: Key,
     is_reused: bool,
 }
 

@@ -23,6 +23,7 @@ mod http2;
 mod limits;
 mod meter;
 mod pause;
+mod pool;
 mod queue;
 mod reason;
 mod receiver;
