@@ -29,7 +29,7 @@ else
     say "Envoy is not to be had here, and is left out."
 fi
 
-cargo build --release --locked -p doppel-gateway
+cargo build --release --locked -p doppel-gateway --bins --example pingora
 table=$(cargo bench --locked -p doppel-gateway --bench table --no-run --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 target=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-exec tests/bench/run.py --doppel "$target/release/doppel-gateway" --table "$table" ${peers[@]+"${peers[@]}"} --output tests/bench/results "$@"
+exec tests/bench/run.py --doppel "$target/release/doppel-gateway" --pingora "$target/release/examples/pingora" --table "$table" ${peers[@]+"${peers[@]}"} --output tests/bench/results "$@"

@@ -197,4 +197,10 @@ def envoy(folder, core, binary, ports, primary, mirrors):
     return Process(folder, core, command, ports[0])
 
 
-PEERS = {"doppel": doppel, "nginx": nginx_proxy, "envoy": envoy}
+def pingora(folder, core, binary, ports, primary, _mirrors):
+    """The proxy that this gateway is made of, by itself: it knows no mirrors."""
+    addresses = [f"127.0.0.1:{port}" for port in (primary, *ports)]
+    return Process(folder, core, [binary, *addresses], ports[0])
+
+
+PEERS = {"doppel": doppel, "nginx": nginx_proxy, "envoy": envoy, "pingora": pingora}

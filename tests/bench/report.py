@@ -13,7 +13,7 @@ README = HERE.parent.parent / "README.md"
 BEGIN = "<!-- performance: by tests/bench/report.py -->\n"
 END = "<!-- /performance -->\n"
 
-COLOURS = {"doppel": "#c8553d", "nginx": "#588157", "envoy": "#7b6ba8"}
+COLOURS = {"doppel": "#c8553d", "nginx": "#588157", "envoy": "#7b6ba8", "pingora": "#9a9a9a"}
 
 
 def main(check):
@@ -42,17 +42,101 @@ def write(results, folder):
 def markdown(results):
     settings = "; ".join(f"{key}: {value}" for key, value in results["settings"].items())
     lines = ["# Results", "", f"By `make bench`, which [the page above](../README.md) explains. {settings}.", ""]
+    lines += ["## Aims", "", *aims_table(results)]
     if "cases" in results:
         lines += [
+            "",
+            "## Side by side",
+            "",
             "CPU time per request in microseconds, the smallest of a row in bold; in brackets requests per second at full",
             "load; median and 99th percentile of the time to answer at a fixed rate, in milliseconds; MiB of memory; and how much",
             "of the fixed rate was answered, where that is less than nine of ten.",
             "",
         ]
         lines += peers_table(results["cases"])
+    if "notice" in results:
+        lines += ["", "## What clients notice of a mirror in trouble", "", *notice_tables(results["notice"])]
     if "alone" in results:
         lines += ["", "## This gateway alone", ""] + alone_table(results["alone"])
     return "\n".join(lines) + "\n"
+
+
+def aims_table(results):
+    lines = ["| what | aim | reached | |", "|---|---|---|---|"]
+    for what, most, unit, reached, of in aims(results):
+        if reached is None:
+            lines.append(f"| {what} | ≤ {most} {unit} | not measured | |")
+        else:
+            lines.append(f"| {what} | ≤ {most} {unit} | {reached:.2f} {unit}{of} | {'yes' if reached <= most else 'no'} |")
+    return lines
+
+
+def aims(results):
+    """What, how much at most, of what unit, what came of it, and of which figures."""
+    cpu = {(c["work"], c["mirror"], c["peer"]): c.get("cpu_us") for c in results.get("cases", []) if c["protocol"] == "HTTP/1.1"}
+    ratio = lambda one, other: (None, "") if not one or not other else (one / other, f" ({one:.4g} / {other:.4g})")
+    for work, of_envoy, of_nginx in (("GET", 0.65, 0.65), ("POST 1 KiB", 0.7, 0.7), ("POST 64 KiB", 0.8, 1.0)):
+        for peer, most in (("envoy", of_envoy), ("nginx", of_nginx)):
+            yield f"{work}, one mirror: CPU time by that of {peer}", most, "", *ratio(
+                cpu.get((work, "one", "doppel")), cpu.get((work, "one", peer))
+            )
+    for work in ("GET", "POST 1 KiB", "POST 64 KiB"):
+        for peer, most in (("envoy", 1.0), ("pingora", 1.1)):
+            yield f"{work}, no mirror: CPU time by that of {peer}", most, "", *ratio(
+                cpu.get((work, "none", "doppel")), cpu.get((work, "none", peer))
+            )
+    for work in ("GET", "POST 1 KiB", "POST 64 KiB"):
+        yield f"{work}: CPU time with one mirror by that without", 1.5, "", *ratio(
+            cpu.get((work, "one", "doppel")), cpu.get((work, "none", "doppel"))
+        )
+    noticed = {(c["what"], c["work"], c["mirror"]): c for c in results.get("notice", []) if c["peer"] == "doppel"}
+    figure = lambda what, work, mirror, key: noticed.get((what, work, mirror), {}).get(key)
+    for mirror in ("black hole", "dead"):
+        for work in dict.fromkeys(work for what, work, _ in noticed if what == "half load"):
+            yield f"{work}, {mirror} as mirror: 99th percentile at half of full load by that without", 1.05, "", *ratio(
+                figure("half load", work, mirror, "p99_ms"), figure("half load", work, "none", "p99_ms")
+            )
+    kept = lambda mirror: figure("kept connection", "POST 1 KiB", mirror, "p50_ms")
+    yield "black hole as mirror: requests 2 and 3 of a connection by those without", 1.05, "", *ratio(kept("black hole"), kept("none"))
+    alone = results.get("alone", {})
+    looked_up = {row["routes"]: row["same_ns"] for row in alone.get("look-up", [])}
+    for most in (5_000, 40_000):
+        yield f"look-up at {most:,} routes by that at 10", 1.5, "", *ratio(looked_up.get(most), looked_up.get(10))
+    routes = {row["routes"]: row for row in alone.get("routes", [])}
+    for count, most in ((5_000, 5), (40_000, 15)):
+        yield f"one changed route among {count:,} is live", most, "ms", routes.get(count, {}).get("live_ms"), ""
+    yield "memory at 5,000 routes", 30, "MiB", routes.get(5_000, {}).get("resident_mib"), ""
+    yield "50 uploads of 64 MiB into a stuck mirror: memory grows by", 64 + 16, "MiB", alone.get("uploads", {}).get("growth_mib"), ""
+
+
+def notice_tables(notice):
+    peers = list(dict.fromkeys(case["peer"] for case in notice))
+    lines = [
+        "At half of the load that each can take without a mirror: median and 99th percentile of the time to answer, in",
+        "milliseconds, and how much was answered, where that is less than nine of ten. And of the second and third request",
+        "on a connection: the median, and the longest.",
+        "",
+        "| | work | mirror | " + " | ".join(peers) + " |",
+        "|---|---|---|" + "---|" * len(peers),
+    ]
+    by_row = {}
+    for case in notice:
+        by_row.setdefault((case["what"], case["work"], case["mirror"]), {})[case["peer"]] = case
+    for row, by_peer in sorted(by_row.items()):
+        lines.append(f"| {' | '.join(row)} | {' | '.join(noticed(by_peer[peer]) if peer in by_peer else '' for peer in peers)} |")
+    return lines
+
+
+def noticed(case):
+    if "p50_ms" not in case:
+        return case["failed"]
+    share = case.get("answered_share", 1)
+    few = "" if share is None or share >= 0.9 else f"; {100 * share:.0f} % answered"
+    return f"{case['p50_ms']}, {case.get('p99_ms', case.get('worst_ms'))}{few}{failures(case)}"
+
+
+def failures(case):
+    return f"; failed {case['failures']} times: {case['failed']}" if "failed" in case else ""
 
 
 def peers_table(cases):
@@ -62,18 +146,21 @@ def peers_table(cases):
     peers = list(dict.fromkeys(case["peer"] for case in cases))
     lines = ["| protocol | work | mirror | " + " | ".join(peers) + " |", "|---|---|---|" + "---|" * len(peers)]
     for row, by_peer in sorted(by_row.items(), key=lambda item: item[0][0]):
-        least = min((case["cpu_us"] for case in by_peer.values() if case["cpu_us"]), default=None)
+        least = min((case["cpu_us"] for case in by_peer.values() if case.get("cpu_us")), default=None)
         cells = [cell(by_peer[peer], least) if peer in by_peer else "" for peer in peers]
         lines.append(f"| {' | '.join(row)} | {' | '.join(cells)} |")
     return lines
 
 
 def cell(case, least):
+    if "cpu_us" not in case:
+        return case["failed"]
     figures = f"{case['per_second']:.0f}/s; {case['p50_ms']}, {case['p99_ms']}; {case['resident_mib']}"
     if case["answered_share"] < 0.9:
         figures += f"; {100 * case['answered_share']:.0f} % answered"
+    figures += failures(case)
     cpu = "–" if case["cpu_us"] is None else f"{case['cpu_us']}"
-    return f"**{cpu}** ({figures})" if case["cpu_us"] == least else f"{cpu} ({figures})"
+    return f"**{cpu}** ({figures})" if least and case["cpu_us"] == least else f"{cpu} ({figures})"
 
 
 def alone_table(alone):
@@ -99,7 +186,7 @@ def alone_table(alone):
 
 def summary(results):
     """For the README: what a request costs, for HTTP/1.1, without a mirror and with one."""
-    cases = {(c["work"], c["mirror"], c["peer"]): c["cpu_us"] for c in results["cases"] if c["protocol"] == "HTTP/1.1"}
+    cases = {(c["work"], c["mirror"], c["peer"]): c.get("cpu_us") for c in results["cases"] if c["protocol"] == "HTTP/1.1"}
     peers = list(dict.fromkeys(peer for *_, peer in cases))
     lines = ["| CPU time per request, without a mirror / with one | " + " | ".join(peers) + " |", "|---|" + "---|" * len(peers)]
     for work in dict.fromkeys(work for work, *_ in cases):
@@ -108,7 +195,7 @@ def summary(results):
     better = {}
     for case in results["cases"]:
         ours = next((c for c in results["cases"] if all(c[k] == case[k] for k in ("protocol", "work", "mirror")) and c["peer"] == "doppel"), None)
-        if ours and case["peer"] != "doppel" and case["cpu_us"] and ours["cpu_us"] and case["cpu_us"] < ours["cpu_us"]:
+        if ours and case["peer"] != "doppel" and case.get("cpu_us") and ours.get("cpu_us") and case["cpu_us"] < ours["cpu_us"]:
             better.setdefault(case["peer"], []).append(f"{case['protocol']} {case['work']} ({case['mirror']})")
     count = len({(c["protocol"], c["work"], c["mirror"]) for c in results["cases"]})
     for peer, where in better.items():
@@ -127,7 +214,7 @@ def summary(results):
 
 def plot(results, protocol):
     """Bars of CPU time per request: a panel for each kind of work, a group for each kind of mirror."""
-    cases = [case for case in results["cases"] if case["protocol"] == protocol and case["cpu_us"]]
+    cases = [case for case in results["cases"] if case["protocol"] == protocol and case.get("cpu_us")]
     works = list(dict.fromkeys(case["work"] for case in cases))
     mirrors = list(dict.fromkeys(case["mirror"] for case in cases))
     peers = list(dict.fromkeys(case["peer"] for case in cases))

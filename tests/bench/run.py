@@ -9,7 +9,7 @@ that of the proxy's processes, read from /proc: it is steadier than throughput.
 
 import argparse
 import datetime
-import json
+import itertools
 import pathlib
 import platform
 import shutil
@@ -20,10 +20,16 @@ import tempfile
 
 import alone
 import load
+import notice
 import peers
 import report
 
+PARTS = ["peers", "notice", "alone"]
+
 MIRRORS = ["none", "one", "two", "black hole", "dead"]
+
+# What a mirror in trouble is measured with: the other kinds of work say nothing more.
+IN_TROUBLE = {mirror: ["GET", "POST 64 KiB"] for mirror in ("black hole", "dead")}
 
 
 def main():
@@ -31,13 +37,17 @@ def main():
     results = {"settings": settings(arguments)}
     with tempfile.TemporaryDirectory(prefix="doppel-bench-") as folder:
         folder = pathlib.Path(folder)
+        # Where nginx is started by root, its worker is somebody else, who is to read what it serves.
+        folder.chmod(0o711)
         services = peers.Services(folder / "services")
+        bench = Bench(arguments, folder, services, results)
         try:
-            if "peers" in arguments.only:
-                results["cases"] = side_by_side(arguments, folder, services)
-                if arguments.output:
-                    # The longer part is not lost with the other.
-                    report.write(results, arguments.output)
+            # Rounds of all, so that a run that is broken off leaves what it has of each.
+            for number in range(arguments.rounds):
+                if "peers" in arguments.only:
+                    bench.side_by_side(number)
+                if "notice" in arguments.only:
+                    bench.troubled(number)
             if "alone" in arguments.only:
                 results["alone"] = alone.measure(arguments, folder, services)
         finally:
@@ -51,10 +61,11 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--doppel", type=pathlib.Path, required=True, help="the gateway's release binary")
     parser.add_argument("--envoy", type=pathlib.Path, help="Envoy's binary; without one it is left out")
+    parser.add_argument("--pingora", type=pathlib.Path, help="gateway/examples/pingora.rs; without it is left out")
     parser.add_argument("--table", type=pathlib.Path, help="the binary of gateway/benches/table.rs, for look-ups")
-    parser.add_argument("--only", nargs="*", choices=["peers", "alone"], default=["peers", "alone"])
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1, help="per case and round: at full load, and at a fixed rate")
+    parser.add_argument("--seconds", type=float, default=0.8, help="per case and round: at full load, and at a fixed rate")
     parser.add_argument("--work", nargs="*", choices=load.WORK, default=list(load.WORK))
     parser.add_argument("--protocols", nargs="*", choices=load.PROTOCOLS, default=list(load.PROTOCOLS))
     parser.add_argument("--mirrors", nargs="*", choices=MIRRORS, default=MIRRORS)
@@ -63,38 +74,78 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def side_by_side(arguments, folder, services):
-    binaries = {"doppel": arguments.doppel.resolve(), "nginx": None, "envoy": arguments.envoy}
-    chosen = arguments.peers or [peer for peer in peers.PEERS if peer != "envoy" or arguments.envoy]
-    mirrors = dict(zip(MIRRORS, [[], services.mirrors[:1], services.mirrors, [services.black_hole], [services.dead]]))
-    cases = {}
-    for number in range(arguments.rounds):
+class Bench:
+    """What is measured goes into `results` at once, and is written down."""
+
+    def __init__(self, arguments, folder, services, results):
+        self.arguments, self.folder, self.services, self.results = arguments, folder, services, results
+        self.binaries = {"doppel": arguments.doppel.resolve(), "envoy": arguments.envoy, "pingora": arguments.pingora}
+        there = [peer for peer in peers.PEERS if peer == "nginx" or self.binaries[peer]]
+        self.chosen = arguments.peers or there
+        self.samples = {"cases": {}, "notice": {}}
+
+    def start(self, peer, mirror):
+        """A proxy, and its ports by protocol."""
+        place = pathlib.Path(tempfile.mkdtemp(prefix=f"{peer}-", dir=self.folder))
+        ports = dict(zip(load.PROTOCOLS, (peers.free_port(), peers.free_port())))
+        services = self.services
+        mirrors = dict(zip(MIRRORS, [[], services.mirrors[:1], services.mirrors, [services.black_hole], [services.dead]]))
+        binary = self.binaries.get(peer)
+        start = peers.PEERS[peer]
+        return start(place, peers.PROXY_CORE, binary, list(ports.values()), services.primary, mirrors[mirror]), ports
+
+    def side_by_side(self, number):
+        """A round of all cases."""
+        arguments = self.arguments
         for mirror in arguments.mirrors:
-            for peer in chosen:
-                place = folder / f"{peer}-{mirror.replace(' ', '-')}-{number}"
-                place.mkdir()
-                ports = dict(zip(load.PROTOCOLS, (peers.free_port(), peers.free_port())))
-                start = peers.PEERS[peer]
-                to = list(ports.values()), services.primary, mirrors[mirror]
-                proxy = start(place, peers.PROXY_CORE, binaries[peer], *to)
+            works = [work for work in arguments.work if work in IN_TROUBLE.get(mirror, load.WORK)]
+            for peer in self.chosen:
+                if peer == "pingora" and mirror != "none":
+                    continue
+                proxy, ports = self.start(peer, mirror)
                 try:
-                    for protocol in arguments.protocols:
-                        for work in arguments.work:
-                            sample = load.measure(place, proxy, ports[protocol], protocol, work, arguments.seconds)
-                            cases.setdefault((protocol, work, mirror, peer), []).append(sample)
-                            print(f"{number + 1} {protocol:8} {work:13} {mirror:10} {peer:6} {sample}", file=sys.stderr)
+                    for protocol, work in itertools.product(arguments.protocols, works):
+                        try:
+                            sample = load.measure(self.folder, proxy, ports[protocol], protocol, work, arguments.seconds)
+                        except load.Failed as error:
+                            sample = {"failed": str(error)}
+                        self.note(number, "cases", (protocol, work, mirror, peer), sample)
                 finally:
                     proxy.stop()
-    return [
-        {**dict(zip(("protocol", "work", "mirror", "peer"), case)), **median(samples), "samples": samples}
-        for case, samples in cases.items()
-    ]
+
+    def troubled(self, number):
+        """A round of what clients notice of mirrors in trouble."""
+        for peer in self.chosen:
+            if peer == "pingora":
+                continue
+            start = lambda mirror: self.start(peer, mirror)
+            try:
+                for (what, work, mirror), sample in notice.measure(self.arguments.seconds, self.folder, start, number):
+                    self.note(number, "notice", (what, work, mirror, peer), sample)
+            except load.Failed as error:
+                print(f"{number + 1} {peer}: {error}", file=sys.stderr)
+
+    def note(self, number, part, case, sample):
+        print(number + 1, *case, sample, file=sys.stderr)
+        self.samples[part].setdefault(case, []).append(sample)
+        names = {"cases": ("protocol", "work", "mirror", "peer"), "notice": ("what", "work", "mirror", "peer")}[part]
+        self.results[part] = [
+            {**dict(zip(names, case)), **median(samples), "samples": samples}
+            for case, samples in self.samples[part].items()
+        ]
+        if self.arguments.output:
+            report.write(self.results, self.arguments.output)
 
 
 def median(samples):
-    """Of each figure; of what was never measured, none."""
-    known = {key: [sample[key] for sample in samples if sample[key] is not None] for key in samples[0]}
-    return {key: statistics.median(values) if values else None for key, values in known.items()}
+    """Of each figure; of what was never measured, none. And of failures, the first."""
+    keys = dict.fromkeys(key for sample in samples for key in sample if key != "failed")
+    known = {key: [sample[key] for sample in samples if sample.get(key) is not None] for key in keys}
+    failed = [sample["failed"] for sample in samples if "failed" in sample]
+    return {
+        **{key: statistics.median(values) if values else None for key, values in known.items()},
+        **({"failed": failed[0], "failures": len(failed)} if failed else {}),
+    }
 
 
 def settings(arguments):

@@ -1,0 +1,79 @@
+"""What clients notice of a mirror that is in trouble: how long answers take at half of the load that
+the proxy can take without one, and how long those take that follow on a connection."""
+
+import socket
+import statistics
+import sys
+import time
+
+import load
+import peers
+
+MIRRORS = ["none", "black hole", "dead"]
+WORK = ["GET", "POST 64 KiB"]
+PROTOCOL = "HTTP/1.1"
+
+# Connections, requests on each, and seconds after which an answer is not waited for any longer.
+CONNECTIONS, REQUESTS, LIMIT = 30, 3, 5
+
+
+def measure(seconds, folder, start, number):
+    """One round for one proxy, which `start` runs with each of the mirrors. All run at once, so that
+    they are measured one right after the other; those that nobody asks cost nothing."""
+    proxies = {}
+    try:
+        for mirror in MIRRORS:
+            proxies[mirror] = start(mirror)
+        port = lambda mirror: proxies[mirror][1][PROTOCOL]
+        # Each has its turn to be the first.
+        turns = MIRRORS[number % 3 :] + MIRRORS[: number % 3]
+        for work in WORK:
+            load.full_load(folder, port("none"), PROTOCOL, work, load.WARM_UP / 1e3)
+            answered, took = load.full_load(folder, port("none"), PROTOCOL, work, seconds)
+            rate = answered / took / 2
+            for mirror in turns:
+                sample = {"rate": round(rate)}
+                try:
+                    sample |= load.fixed_rate(folder, port(mirror), PROTOCOL, work, rate, 2 * seconds)
+                except load.Failed as error:
+                    sample["failed"] = str(error)
+                yield ("half load", work, mirror), sample
+        for mirror in MIRRORS[:2]:
+            yield ("kept connection", "POST 1 KiB", mirror), keep_alive(port(mirror))
+    finally:
+        for proxy, _ in proxies.values():
+            proxy.stop()
+
+
+def keep_alive(port):
+    """How long the requests take that come second and third on their connection, in milliseconds."""
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1024\r\n\r\n" + b"x" * 1024
+    times = []
+    for _ in range(CONNECTIONS):
+        with socket.create_connection(("127.0.0.1", port), timeout=LIMIT) as client:
+            for number in range(REQUESTS):
+                began = time.perf_counter()
+                try:
+                    client.sendall(request)
+                    if not answered(client):
+                        return {"failed": "the connection was closed"}
+                except TimeoutError:
+                    return {"failed": f"request {number + 1} had no answer in {LIMIT} s"}
+                if number > 0:
+                    times.append(1e3 * (time.perf_counter() - began))
+    return {"p50_ms": round(statistics.median(times), 3), "worst_ms": round(max(times), 3)}
+
+
+def answered(client):
+    """Reads one answer, which is short and has a length."""
+    received = b""
+    while True:
+        head, end, body = received.partition(b"\r\n\r\n")
+        if end:
+            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            if len(body) >= length:
+                return True
+        more = client.recv(65536)
+        if not more:
+            return False
+        received += more
