@@ -30,7 +30,8 @@ use tally::Tally;
 /// What was read from a file or a directory of files.
 pub(crate) struct Source {
     directory: Directory,
-    files: BTreeMap<Arc<OsStr>, File>,
+    /// The boxes are for the tree, whose nodes are half empty.
+    files: BTreeMap<Arc<OsStr>, Box<File>>,
     /// The files that have any.
     with_problems: BTreeSet<Arc<OsStr>>,
     claims: Claims,
@@ -88,7 +89,7 @@ impl Source {
                     Seen::Gone if known.is_none() => continue,
                     Seen::There(state) if known.is_some_and(|file| !is_stale(file, state)) => continue,
                     Seen::Gone => None,
-                    Seen::Touched | Seen::There(_) => Some(File::read(path.as_ref().as_ref(), known)),
+                    Seen::Touched | Seen::There(_) => Some(File::read(path.as_ref().as_ref(), known.map(Box::as_ref))),
                 };
                 self.replace(path, file, &mut before);
                 is_changed = true;
@@ -103,7 +104,7 @@ impl Source {
 
     /// Puts a file in the place of its version before, and notes what was in use of what either holds.
     fn replace(&mut self, path: Arc<OsStr>, file: Option<File>, before: &mut Before) {
-        for placed in self.files.get(&path).into_iter().chain(&file).flat_map(File::all) {
+        for placed in self.files.get(&path).map(Box::as_ref).into_iter().chain(&file).flat_map(File::all) {
             if !before.contains_key(&placed.key) {
                 before.insert(placed.key.clone(), self.live(&placed.key).cloned());
             }
@@ -121,7 +122,7 @@ impl Source {
         if !file.problems.is_empty() {
             self.with_problems.insert(path.clone());
         }
-        self.files.insert(path, file);
+        self.files.insert(path, Box::new(file));
     }
 
     /// Whatever file says what cannot be used of a document, and wherever its last good version was.

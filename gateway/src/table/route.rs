@@ -12,12 +12,12 @@ use crate::mirror::Mirrors;
 /// A route whose rules are ready to serve from, wherever its listeners put them.
 pub(super) struct Route {
     name: Name,
-    pub(super) listeners: Vec<Name>,
-    hostnames: Vec<Hostname>,
+    pub(super) listeners: Box<[Name]>,
+    hostnames: Box<[Hostname]>,
     order: Arc<str>,
-    rules: Vec<(Arc<Rule>, Matches)>,
+    rules: Box<[(Arc<Rule>, Matches)]>,
     /// The backends that its rules refer to, as often as they do.
-    pub(super) references: Vec<Name>,
+    pub(super) references: Box<[Name]>,
 }
 
 /// Those of one rule; any of them is enough.
@@ -77,8 +77,8 @@ impl Resolver<'_> {
             resolving.rule(index, rule, before)
         });
         let rules = rules.collect();
-        let references = resolving.references;
-        Route { name, listeners, hostnames, order: order.into(), rules, references }
+        let references = resolving.references.into();
+        Route { name, listeners: listeners.into(), hostnames: hostnames.into(), order: order.into(), rules, references }
     }
 }
 
@@ -108,7 +108,7 @@ impl Resolving<'_, '_> {
             filters: self.filters(filters),
             backends: Backends::new(choices, before.map(|before| &before.backends)),
             timeouts: Timeouts::new(timeouts),
-            retry,
+            retry: retry.map(Box::new),
             requests: Arc::clone(&self.requests),
             samples: before.map(|before| before.samples.clone()).unwrap_or_default(),
         };
@@ -118,17 +118,18 @@ impl Resolving<'_, '_> {
     }
 
     fn filters(&mut self, documents: Vec<Filter>) -> Filters {
-        let mut filters = Filters::default();
+        let (mut filters, mut mirrors) = (Filters::default(), Vec::new());
         for document in documents {
             match document {
-                Filter::RequestHeaderModifier(modifier) => filters.request_headers = Some(modifier),
-                Filter::ResponseHeaderModifier(modifier) => filters.response_headers = Some(modifier),
-                Filter::RequestRedirect(redirect) => filters.redirect = Some(redirect),
-                Filter::UrlRewrite(rewrite) => filters.rewrite = Some(rewrite),
+                Filter::RequestHeaderModifier(modifier) => filters.request_headers = Some(Box::new(modifier)),
+                Filter::ResponseHeaderModifier(modifier) => filters.response_headers = Some(Box::new(modifier)),
+                Filter::RequestRedirect(redirect) => filters.redirect = Some(Box::new(redirect)),
+                Filter::UrlRewrite(rewrite) => filters.rewrite = Some(Box::new(rewrite)),
                 Filter::Cors(cors) => filters.cors = Some(Arc::new(cors)),
-                Filter::RequestMirror(mirror) => filters.mirrors.push(self.mirror(mirror)),
+                Filter::RequestMirror(mirror) => mirrors.push(self.mirror(mirror)),
             }
         }
+        filters.mirrors = mirrors.into();
         filters
     }
 

@@ -17,7 +17,7 @@ pub struct Rule {
     pub filters: Filters,
     pub backends: Backends,
     pub timeouts: Timeouts,
-    pub retry: Option<conf::Retry>,
+    pub retry: Option<Box<conf::Retry>>,
     /// The counters of the route.
     pub requests: Arc<Requests>,
     pub(super) samples: Sequence<SAMPLES>,
@@ -32,15 +32,16 @@ impl Rule {
     }
 }
 
-/// What is done to requests, and to their answers, on the way.
+/// What is done to requests, and to their answers, on the way. Most rules and backends have none, and
+/// of thousands each byte counts.
 #[derive(Default)]
 pub struct Filters {
-    pub request_headers: Option<HeaderModifier>,
-    pub response_headers: Option<HeaderModifier>,
-    pub redirect: Option<Redirect>,
-    pub rewrite: Option<Rewrite>,
+    pub request_headers: Option<Box<HeaderModifier>>,
+    pub response_headers: Option<Box<HeaderModifier>>,
+    pub redirect: Option<Box<Redirect>>,
+    pub rewrite: Option<Box<Rewrite>>,
     pub cors: Option<Arc<Cors>>,
-    pub mirrors: Vec<Mirror>,
+    pub mirrors: Box<[Mirror]>,
 }
 
 pub struct Mirror {
