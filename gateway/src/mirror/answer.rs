@@ -272,7 +272,7 @@ impl Chunk {
 
 /// Bytes asked for at a time.
 const READ_HEAD: usize = 2 << 10;
-const READ_BODY: usize = 32 << 10;
+const READ_BODY: usize = 64 << 10;
 
 /// The longest head, in bytes, and the most headers that are accepted.
 const MAX_HEAD: usize = 64 << 10;
