@@ -119,15 +119,15 @@ impl Directory {
 impl Watch {
     /// None where the system cannot be asked or would not tell everything.
     fn new(path: &Path, metadata: &Metadata) -> Option<Self> {
-        let told = |error: Errno| debug!("{}: every reload looks at all files: {error}", path.display());
-        if !TOLD_BY.contains(&statfs(path).map_err(told).ok()?.filesystem_type()) {
-            told(Errno::EOPNOTSUPP);
+        let untold = |error: Errno| debug!("{}: every reload looks at all files: {error}", path.display());
+        if !TOLD_BY.contains(&statfs(path).map_err(untold).ok()?.filesystem_type()) {
+            untold(Errno::EOPNOTSUPP);
             return None;
         }
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(told).ok()?;
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(untold).ok()?;
         let changes = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE;
         let changes = changes | AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVE;
-        inotify.add_watch(path, changes | AddWatchFlags::IN_ONLYDIR).map_err(told).ok()?;
+        inotify.add_watch(path, changes | AddWatchFlags::IN_ONLYDIR).map_err(untold).ok()?;
         Some(Self { inotify, directory: identity(metadata), elsewhere: BTreeSet::new() })
     }
 
