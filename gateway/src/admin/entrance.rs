@@ -9,7 +9,7 @@ use pingora_core::apps::http_app::{HttpServer, ServeHttp};
 use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use tokio::time::{Sleep, sleep};
+use tokio::time::Sleep;
 
 use super::Admin;
 use crate::listen::Head;
@@ -50,13 +50,7 @@ impl HttpServerApp for Entrance {
             if let Poll::Ready(reused) = serving.as_mut().poll(context) {
                 return Poll::Ready(reused);
             }
-            if !self.head.has_begun() {
-                return Poll::Pending;
-            }
-            if timer.is_none() {
-                timer.set(Some(sleep(self.head_timeout)));
-            }
-            ready!(timer.as_mut().as_pin_mut().expect("it was just set").poll(context));
+            ready!(self.head.poll_overdue(context, timer.as_mut(), self.head_timeout));
             Poll::Ready(None)
         })
         .await

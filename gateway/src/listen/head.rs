@@ -3,8 +3,14 @@
 //! Pingora bounds it by a megabyte and each of its reads by a minute, which is too much for a client
 //! that sends it byte by byte.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
 
 use super::seats::Seat;
 
@@ -44,6 +50,22 @@ impl Head {
     /// Whether some of the head is here, but not all of it.
     pub(crate) fn has_begun(&self) -> bool {
         self.is_awaited() && self.received.load(Ordering::Relaxed) > 0
+    }
+
+    /// Ready once the head has been on its way for `limit`. `timer` is unset until it has begun.
+    pub(crate) fn poll_overdue(
+        &self,
+        context: &mut Context<'_>,
+        mut timer: Pin<&mut Option<Sleep>>,
+        limit: Duration,
+    ) -> Poll<()> {
+        if !self.has_begun() {
+            return Poll::Pending;
+        }
+        if timer.is_none() {
+            timer.set(Some(sleep(limit)));
+        }
+        timer.as_pin_mut().expect("it is set").poll(context)
     }
 
     /// Whether it is longer than it may be. What came with its end in one read does not count.

@@ -106,13 +106,7 @@ impl HttpServerApp for Entrance {
                     if closes_when_idle && stopped.as_mut().poll(context).is_ready() {
                         return Poll::Ready(None);
                     }
-                    if !self.arrival.head.has_begun() {
-                        return Poll::Pending;
-                    }
-                    if timer.is_none() {
-                        timer.set(Some(sleep(self.limits.head_timeout)));
-                    }
-                    ready!(timer.as_mut().as_pin_mut().expect("it was just set").poll(context));
+                    ready!(self.arrival.head.poll_overdue(context, timer.as_mut(), self.limits.head_timeout));
                     self.limits.malformed.inc();
                     return Poll::Ready(None);
                 }

@@ -28,19 +28,15 @@ pub(super) struct Claims {
 
 impl Claims {
     pub(super) fn add(&mut self, key: &Key, claim: Claim) {
-        match self.live.entry(key.clone()) {
+        let first = match self.live.entry(key.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(claim);
+                return;
             }
-            Entry::Occupied(mut first) => {
-                let (first, other) = if claim < *first.get() {
-                    (first.key().clone(), mem::replace(first.get_mut(), claim))
-                } else {
-                    (first.key().clone(), claim)
-                };
-                self.others.insert((first, other));
-            }
-        }
+            Entry::Occupied(first) => first.into_mut(),
+        };
+        let other = if claim < *first { mem::replace(first, claim) } else { claim };
+        self.others.insert((key.clone(), other));
     }
 
     pub(super) fn withdraw(&mut self, key: &Key, claim: Claim) {
