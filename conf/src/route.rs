@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +17,8 @@ pub struct Route {
     pub hostnames: Vec<Hostname>,
     /// Who goes first when matches of several routes are equally specific: the smaller text,
     /// compared byte by byte. Without one, the order of documents.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub order: String,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub order: Arc<str>,
     pub rules: Vec<Rule>,
 }
 
@@ -28,7 +30,7 @@ pub struct Rule {
     pub name: Option<Name>,
     /// Any of them; without any, every request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub matches: Vec<Match>,
+    pub matches: Vec<Arc<Match>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Filter>,
     /// One of them is chosen per request, by weight. Without any, and without a redirect, requests

@@ -83,7 +83,7 @@ fn route(index: usize, (host, prefix): &(String, String)) -> Document {
     let Route { name, hostnames, rules, .. } = &mut route;
     *name = format!("r{index}").parse().expect("a letter and digits");
     *hostnames = vec![host.parse().expect("labels of letters and digits")];
-    rules[0].matches[0].path = Some(PathMatch::Prefix(prefix.clone()));
+    Arc::make_mut(&mut rules[0].matches[0]).path = Some(PathMatch::Prefix(prefix.clone()));
     rules[0].backends[0].target = conf::Target::Backend(format!("b{}", index % 1000).parse().expect("as above"));
     Document::Route(route)
 }

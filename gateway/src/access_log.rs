@@ -35,7 +35,7 @@ pub struct Row<'r> {
     pub route: Option<&'r Name>,
     /// Its index in the route.
     pub rule: Option<usize>,
-    pub client: Option<SocketAddr>,
+    pub client: SocketAddr,
     pub method: &'r str,
     pub host: &'r str,
     /// With the query.
@@ -190,7 +190,7 @@ impl<'r> Row<'r> {
         let Self { request_bytes, response_bytes, duration, backend, endpoint, attempts, mirrors, error, .. } = *self;
         let name = |name: Option<&'r Name>| name.map(|name| Value::Text(name.as_str()));
         [
-            ("client", client.map(Value::Address)),
+            ("client", Some(Value::Address(client))),
             ("listener", name(listener)),
             ("route", name(route)),
             ("rule", rule.map(|rule| Value::Number(rule as u64))),
@@ -313,7 +313,7 @@ mod tests {
             listener: None,
             route: None,
             rule: None,
-            client: None,
+            client: "192.0.2.1:1".parse().unwrap(),
             method: "GET",
             host: "",
             path: "/",
@@ -337,7 +337,7 @@ mod tests {
             listener: Some(&name),
             route: Some(&name),
             rule: Some(2),
-            client: Some("[::1]:4000".parse().unwrap()),
+            client: "[::1]:4000".parse().unwrap(),
             method: "POST",
             host: "shop.example",
             path: "/cart?id=1",
@@ -371,10 +371,10 @@ mod tests {
     fn what_a_client_sends_cannot_forge_a_row() {
         check(
             &Row { host: "a b\"", path: "/\n\u{1b}[31m", error: Some("x=\\"), ..bare() },
-            "time=2026-11-25T22:07:10.123Z method=GET host=\"a b\\\"\" path=\"/\\n\\u{1b}[31m\" version=HTTP/2 \
+            "time=2026-11-25T22:07:10.123Z client=192.0.2.1:1 method=GET host=\"a b\\\"\" path=\"/\\n\\u{1b}[31m\" version=HTTP/2 \
              request_bytes=0 response_bytes=0 duration_ms=0.000 attempts=0 mirrors=0 error=\"x=\\\\\"\n",
             concat!(
-                r#"{"time":"2026-11-25T22:07:10.123Z","method":"GET","host":"a b\"","path":"/\n\u001b[31m","#,
+                r#"{"time":"2026-11-25T22:07:10.123Z","client":"192.0.2.1:1","method":"GET","host":"a b\"","path":"/\n\u001b[31m","#,
                 r#""version":"HTTP/2","request_bytes":0,"response_bytes":0,"duration_ms":0.000,"attempts":0,"#,
                 r#""mirrors":0,"error":"x=\\"}"#,
                 "\n"

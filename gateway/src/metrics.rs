@@ -25,11 +25,10 @@ pub struct Metrics {
     /// How long the series of what is gone stay.
     linger: Duration,
     routes: Series<1, Requests>,
-    of_requests: OfRequests,
+    of_requests: Arc<OfRequests>,
 }
 
 /// The metrics that each route has.
-#[derive(Clone)]
 struct OfRequests {
     requests: IntCounterVec,
     durations: HistogramVec,
@@ -41,11 +40,15 @@ struct OfRequests {
 /// Each is made when it is first needed: all of one route's take four kilobytes, and of many routes
 /// few have answers of every class, or any.
 pub struct Requests {
-    metrics: OfRequests,
+    metrics: Arc<OfRequests>,
     /// Without one, of the requests that no route matched.
     route: Option<Name>,
+    counts: OnceLock<Box<Counts>>,
+}
+
+struct Counts {
     by_class: [OnceLock<IntCounter>; CLASSES.len()],
-    durations: OnceLock<Histogram>,
+    durations: Histogram,
 }
 
 /// What follows a failed attempt; the label `outcome`.
@@ -100,10 +103,11 @@ impl Metrics {
             durations: durations.expect("the name and labels are constants"),
             retries: retries.expect("the name and labels are constants"),
         };
-        let OfRequests { requests, durations, retries } = of_requests.clone();
-        let families: Vec<Box<dyn Family>> = vec![Box::new(requests), Box::new(durations), Box::new(retries)];
+        let OfRequests { requests, durations, retries } = &of_requests;
+        let families: Vec<Box<dyn Family>> =
+            vec![Box::new(requests.clone()), Box::new(durations.clone()), Box::new(retries.clone())];
         let routes = series(&registry, ["route"], families, linger);
-        Self { registry, linger, routes, of_requests }
+        Self { registry, linger, routes, of_requests: Arc::new(of_requests) }
     }
 
     /// The counters of a route.
@@ -144,17 +148,20 @@ impl Default for Metrics {
 }
 
 impl Requests {
-    fn new(metrics: OfRequests, route: Option<Name>) -> Self {
-        Self { metrics, route, by_class: Default::default(), durations: OnceLock::new() }
+    fn new(metrics: Arc<OfRequests>, route: Option<Name>) -> Self {
+        Self { metrics, route, counts: OnceLock::new() }
     }
 
     /// Counts one request that has ended.
     pub fn record(&self, status: Option<StatusCode>, duration: Duration) {
         let class = status.map_or(0, |status| usize::from(status.as_u16() / 100)).min(CLASSES.len() - 1);
-        let OfRequests { requests, durations, .. } = &self.metrics;
-        self.by_class[class].get_or_init(|| requests.with_label_values(&[self.route(), CLASSES[class]])).inc();
-        let durations = self.durations.get_or_init(|| durations.with_label_values(&[self.route()]));
-        durations.observe(duration.as_secs_f64());
+        let OfRequests { requests, durations, .. } = &*self.metrics;
+        let counts = self.counts.get_or_init(|| {
+            let durations = durations.with_label_values(&[self.route()]);
+            Box::new(Counts { by_class: Default::default(), durations })
+        });
+        counts.by_class[class].get_or_init(|| requests.with_label_values(&[self.route(), CLASSES[class]])).inc();
+        counts.durations.observe(duration.as_secs_f64());
     }
 
     /// Counts a failed attempt, by what follows.
@@ -185,7 +192,7 @@ mod tests {
         assert!(metrics.registry.gather().iter().all(|family| family.get_metric().is_empty()));
         requests.record(Some(StatusCode::OK), Duration::from_millis(3));
         requests.record(None, Duration::from_millis(3));
-        let OfRequests { requests, durations, .. } = &metrics.of_requests;
+        let OfRequests { requests, durations, .. } = &*metrics.of_requests;
         let count = |class| requests.with_label_values(&["shop/cart", class]).get();
         assert_eq!(CLASSES.map(count), [1, 0, 1, 0, 0, 0]);
         assert_eq!(durations.with_label_values(&["shop/cart"]).get_sample_count(), 2);

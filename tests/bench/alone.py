@@ -2,7 +2,6 @@
 is stuck."""
 
 import http.client
-import pathlib
 import re
 import signal
 import socket
@@ -104,17 +103,11 @@ def change(proxy, documents, backends, count, client, number):
 
 def cpu_of_change(proxy, documents, backends, count, number, rest):
     """Milliseconds of CPU time, with nobody asking; `rest` is enough seconds for it to be over."""
-    before = cpu_ms(proxy)
+    before = proxy.cpu_seconds()
     replace(documents, backends, count, f"/unasked-{number}")
     proxy.child.send_signal(signal.SIGHUP)
     time.sleep(rest)
-    return cpu_ms(proxy) - before
-
-
-def cpu_ms(proxy):
-    """Of all threads, in finer steps than the clock's ticks."""
-    tasks = pathlib.Path(f"/proc/{proxy.child.pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+    return 1e3 * (proxy.cpu_seconds() - before)
 
 
 def status(client, path):

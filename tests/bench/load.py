@@ -22,7 +22,7 @@ WORK = {
 # By protocol: h2load's flags, and the number of connections.
 PROTOCOLS = {"HTTP/1.1": (["--h1", "-c16"], 16), "HTTP/2": (["-c4", "-m4"], 4)}
 
-# Fewer answers than this say nothing of the CPU time, which is counted in steps of 10 ms.
+# Fewer answers than this say nothing of the CPU time.
 FEW = 200
 
 # In milliseconds.
@@ -32,9 +32,8 @@ WARM_UP = 300
 PATIENCE = 15
 
 
-def measure(folder, proxy, port, protocol, work, seconds):
-    """One case once. None where too few requests were answered to tell."""
-    _, _, rate = WORK[work]
+def cost(folder, proxy, port, protocol, work, seconds):
+    """What a request costs at full load. None where too few requests were answered to tell."""
     full_load(folder, port, protocol, work, WARM_UP / 1e3)
     before = proxy.cpu_seconds()
     answered, took = full_load(folder, port, protocol, work, seconds)
@@ -42,7 +41,6 @@ def measure(folder, proxy, port, protocol, work, seconds):
     return {
         "cpu_us": round(cpu / answered * 1e6, 1) if answered >= FEW else None,
         "per_second": round(answered / took),
-        **fixed_rate(folder, port, protocol, work, rate, seconds),
         "resident_mib": round(proxy.resident_mib(), 1),
     }
 

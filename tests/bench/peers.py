@@ -63,12 +63,10 @@ class Process:
         return [self.child.pid, *map(int, children)]
 
     def cpu_seconds(self):
-        """User and system time so far, of the process and its workers."""
-        ticks = 0
-        for pid in self.pids():
-            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        """User and system time so far, of the process and its workers, by their own clocks: the figures
+        in /proc are in steps of 10 ms."""
+        clock = lambda pid: ~pid << 3 | 2  # As clock_getcpuclockid(3) makes it.
+        return sum(time.clock_gettime(clock(pid)) for pid in self.pids())
 
     def resident_mib(self):
         pages = sum(int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids())

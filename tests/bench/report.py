@@ -6,6 +6,7 @@ whether that has been done.
 
 import json
 import pathlib
+import statistics
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -73,31 +74,34 @@ def aims_table(results):
 
 def aims(results):
     """What, how much at most, of what unit, what came of it, and of which figures."""
-    cpu = {(c["work"], c["mirror"], c["peer"]): c.get("cpu_us") for c in results.get("cases", []) if c["protocol"] == "HTTP/1.1"}
+    cases = {(c["work"], c["mirror"], c["peer"]): c for c in results.get("cases", []) if c["protocol"] == "HTTP/1.1"}
+    cpu = lambda one, other: paired(cases.get(one), cases.get(other), "cpu_us")
     ratio = lambda one, other: (None, "") if not one or not other else (one / other, f" ({one:.4g} / {other:.4g})")
     for work, of_envoy, of_nginx in (("GET", 0.65, 0.65), ("POST 1 KiB", 0.7, 0.7), ("POST 64 KiB", 0.8, 1.0)):
         for peer, most in (("envoy", of_envoy), ("nginx", of_nginx)):
-            yield f"{work}, one mirror: CPU time by that of {peer}", most, "", *ratio(
-                cpu.get((work, "one", "doppel")), cpu.get((work, "one", peer))
+            yield f"{work}, one mirror: CPU time by that of {peer}", most, "", *cpu(
+                (work, "one", "doppel"), (work, "one", peer)
             )
     for work in ("GET", "POST 1 KiB", "POST 64 KiB"):
         for peer, most in (("envoy", 1.0), ("pingora", 1.1)):
-            yield f"{work}, no mirror: CPU time by that of {peer}", most, "", *ratio(
-                cpu.get((work, "none", "doppel")), cpu.get((work, "none", peer))
+            yield f"{work}, no mirror: CPU time by that of {peer}", most, "", *cpu(
+                (work, "none", "doppel"), (work, "none", peer)
             )
     for work in ("GET", "POST 1 KiB", "POST 64 KiB"):
-        yield f"{work}: CPU time with one mirror by that without", 1.5, "", *ratio(
-            cpu.get((work, "one", "doppel")), cpu.get((work, "none", "doppel"))
+        yield f"{work}: CPU time with one mirror by that without", 1.5, "", *cpu(
+            (work, "one", "doppel"), (work, "none", "doppel")
         )
     noticed = {(c["what"], c["work"], c["mirror"]): c for c in results.get("notice", []) if c["peer"] == "doppel"}
-    figure = lambda what, work, mirror, key: noticed.get((what, work, mirror), {}).get(key)
+    notice = lambda one, other, key: paired(noticed.get(one), noticed.get(other), key)
     for mirror in ("black hole", "dead"):
         for work in dict.fromkeys(work for what, work, _ in noticed if what == "half load"):
-            yield f"{work}, {mirror} as mirror: 99th percentile at half of full load by that without", 1.05, "", *ratio(
-                figure("half load", work, mirror, "p99_ms"), figure("half load", work, "none", "p99_ms")
+            yield f"{work}, {mirror} as mirror: 99th percentile at half of full load by that without", 1.05, "", *notice(
+                ("half load", work, mirror), ("half load", work, "none"), "p99_ms"
             )
-    kept = lambda mirror: figure("kept connection", "POST 1 KiB", mirror, "p50_ms")
-    yield "black hole as mirror: requests 2 and 3 of a connection by those without", 1.05, "", *ratio(kept("black hole"), kept("none"))
+    kept = lambda mirror: ("kept connection", "POST 1 KiB", mirror)
+    yield "black hole as mirror: requests 2 and 3 of a connection by those without", 1.05, "", *notice(
+        kept("black hole"), kept("none"), "p50_ms"
+    )
     alone = results.get("alone", {})
     looked_up = {row["routes"]: row["same_ns"] for row in alone.get("look-up", [])}
     for most in (5_000, 40_000):
@@ -107,6 +111,15 @@ def aims(results):
         yield f"one changed route among {count:,} is live", most, "ms", routes.get(count, {}).get("live_ms"), ""
     yield "memory at 5,000 routes", 30, "MiB", routes.get(5_000, {}).get("resident_mib"), ""
     yield "50 uploads of 64 MiB into a stuck mirror: memory grows by", 64 + 16, "MiB", alone.get("uploads", {}).get("growth_mib"), ""
+
+
+def paired(one, other, key):
+    """The median of the ratios of what was measured one right after the other, and both medians."""
+    if one is None or other is None:
+        return None, ""
+    pairs = [(a.get(key), b.get(key)) for a, b in zip(one["samples"], other["samples"])]
+    ratios = [a / b for a, b in pairs if a and b]
+    return (statistics.median(ratios), f" ({one[key]:.4g} / {other[key]:.4g})") if ratios else (None, "")
 
 
 def notice_tables(notice):

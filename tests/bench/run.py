@@ -2,9 +2,10 @@
 """Measures this gateway, nginx and Envoy side by side, in one run, at the same work: what one
 request costs in CPU time, with and without mirrors; and this gateway alone, with many routes.
 
-Each proxy has one worker on a core of its own; load and services share the other core. Rounds are
-interleaved, so that a slow moment of the machine hits all alike, and the median counts. CPU time is
-that of the proxy's processes, read from /proc: it is steadier than throughput.
+Each proxy has one worker on a core of its own; load and services share the other core. All proxies run
+at once, and what is compared is measured one right after the other, so that a slow moment of the machine
+hits all alike, and the median counts. CPU time is that of the proxy's processes: it is steadier than
+throughput.
 """
 
 import argparse
@@ -95,23 +96,35 @@ class Bench:
         return start(place, peers.PROXY_CORE, binary, list(ports.values()), services.primary, mirrors[mirror]), ports
 
     def side_by_side(self, number):
-        """A round of all cases."""
-        arguments = self.arguments
-        for mirror in arguments.mirrors:
-            works = [work for work in arguments.work if work in IN_TROUBLE.get(mirror, load.WORK)]
-            for peer in self.chosen:
-                if peer == "pingora" and mirror != "none":
-                    continue
-                proxy, ports = self.start(peer, mirror)
-                try:
-                    for protocol, work in itertools.product(arguments.protocols, works):
+        """A round of all cases. Proxies that nobody asks cost nothing."""
+        arguments, running = self.arguments, {}
+        try:
+            for mirror, peer in itertools.product(arguments.mirrors, self.chosen):
+                if peer != "pingora" or mirror == "none":
+                    running[mirror, peer] = self.start(peer, mirror)
+            for protocol, work in itertools.product(arguments.protocols, arguments.work):
+                asked = [key for key in running if work in IN_TROUBLE.get(key[0], load.WORK)]
+                samples = {}
+                for figures in (self.cost, self.time):
+                    # Each has its turn to be the first.
+                    for key in turned(asked, number):
                         try:
-                            sample = load.measure(self.folder, proxy, ports[protocol], protocol, work, arguments.seconds)
+                            sample = figures(*running[key], protocol, work)
                         except load.Failed as error:
                             sample = {"failed": str(error)}
-                        self.note(number, "cases", (protocol, work, mirror, peer), sample)
-                finally:
-                    proxy.stop()
+                        samples[key] = samples.get(key, {}) | sample
+                for (mirror, peer), sample in samples.items():
+                    self.note(number, "cases", (protocol, work, mirror, peer), sample)
+        finally:
+            for proxy, _ in running.values():
+                proxy.stop()
+
+    def cost(self, proxy, ports, protocol, work):
+        return load.cost(self.folder, proxy, ports[protocol], protocol, work, self.arguments.seconds)
+
+    def time(self, _proxy, ports, protocol, work):
+        rate = load.WORK[work][2]
+        return load.fixed_rate(self.folder, ports[protocol], protocol, work, rate, self.arguments.seconds)
 
     def troubled(self, number):
         """A round of what clients notice of mirrors in trouble."""
@@ -120,7 +133,7 @@ class Bench:
                 continue
             start = lambda mirror: self.start(peer, mirror)
             try:
-                for (what, work, mirror), sample in notice.measure(self.arguments.seconds, self.folder, start, number):
+                for (what, work, mirror), sample in notice.measure(self.arguments.seconds, self.folder, start):
                     self.note(number, "notice", (what, work, mirror, peer), sample)
             except load.Failed as error:
                 print(f"{number + 1} {peer}: {error}", file=sys.stderr)
@@ -135,6 +148,12 @@ class Bench:
         ]
         if self.arguments.output:
             report.write(self.results, self.arguments.output)
+
+
+def turned(keys, number):
+    """The same, beginning with another each time."""
+    first = number % max(1, len(keys))
+    return keys[first:] + keys[:first]
 
 
 def median(samples):

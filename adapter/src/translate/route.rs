@@ -86,7 +86,8 @@ pub(super) fn translate(
     let document = hostnames.ok().filter(|_| !listeners.is_empty()).map(|hostnames| {
         let (name, file) = route.names(key);
         let order = name::order(route.metadata(), key);
-        let route = Document::Route(conf::Route { name, listeners, hostnames, order, rules: rules.rules });
+        let route =
+            Document::Route(conf::Route { name, listeners, hostnames, order: order.into(), rules: rules.rules });
         (file.into(), Arc::new(route))
     });
     let content = Arc::new(Content::Route(RouteStatus { parents: statuses }));

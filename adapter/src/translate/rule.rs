@@ -1,6 +1,7 @@
 //! The rules of a route.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use conf::{Document, Match, Target, WeightedBackend};
 
@@ -87,10 +88,14 @@ fn refusal(rule: &AnyRule<'_>, matches: Vec<Match>, fault: &Fault) -> conf::Rule
     let target = Target::Invalid(fault.message.clone());
     conf::Rule {
         name: rule.name.map(name::rule),
-        matches,
+        matches: shared(matches),
         backends: vec![WeightedBackend { target, weight: 1, filters: Vec::new() }],
         ..conf::Rule::default()
     }
+}
+
+fn shared(matches: Vec<Match>) -> Vec<Arc<Match>> {
+    matches.into_iter().map(Arc::new).collect()
 }
 
 /// One rule on its way. Its methods give the first fault they meet.
@@ -120,7 +125,7 @@ impl Draft<'_, '_> {
         };
         let rule = conf::Rule {
             name: rule.name.map(name::rule),
-            matches: matches.to_vec(),
+            matches: shared(matches.to_vec()),
             filters: filters?,
             backends: backends.into_iter().collect::<Result<_, _>>()?,
             timeouts,
@@ -245,7 +250,7 @@ fn problems(rule: &conf::Rule) -> Vec<String> {
         name: name::rule("route"),
         listeners: vec![name::rule("listener")],
         hostnames: Vec::new(),
-        order: String::new(),
+        order: "".into(),
         rules: vec![rule.clone()],
     };
     let relative = |problem: String| problem.replacen("rules[0].", "", 1).replacen("backends[", "backendRefs[", 1);
@@ -254,7 +259,7 @@ fn problems(rule: &conf::Rule) -> Vec<String> {
 
 /// The condition, if the gateway would take it.
 fn checked(condition: Match) -> Result<Match, String> {
-    let probe = conf::Rule { matches: vec![condition.clone()], ..conf::Rule::default() };
+    let probe = conf::Rule { matches: shared(vec![condition.clone()]), ..conf::Rule::default() };
     match problems(&probe).first() {
         Some(problem) => Err(problem.replacen("matches[0].", "", 1)),
         None => Ok(condition),

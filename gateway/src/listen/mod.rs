@@ -44,6 +44,7 @@ type Transport = crate::transport::Transport<TlsStream<TcpStream>>;
 pub(crate) struct Arrival {
     /// The configured address of the socket.
     pub(crate) socket: SocketAddr,
+    pub(crate) client: SocketAddr,
     pub(crate) protocol: Protocol,
     /// With TLS, the listener that the handshake was with.
     pub(crate) secured_by: Option<Name>,

@@ -199,8 +199,9 @@ async fn connection<A: HttpServerApp + Send + Sync + 'static>(
     let opening = opening::read(&mut transport, agreed, &mut received);
     let Some(protocol) = caller.opened(opening).await else { return };
     let head = Arc::new(Head::new(slot.seat()));
-    let entrance = (house.entrance)(Arrival { socket: caller.socket, protocol, secured_by, head: head.clone() });
-    let (wire, outlet) = wire(transport, received.freeze(), caller.peer, head);
+    let Caller { socket, peer: client, .. } = caller;
+    let entrance = (house.entrance)(Arrival { socket, client, protocol, secured_by, head: head.clone() });
+    let (wire, outlet) = wire(transport, received.freeze(), client, head);
     gather(&outlet, entrance.process_new(Box::new(wire), &caller.stop)).await;
     let _ = timeout(CLOSING_TIMEOUT, outlet.finish()).await;
 }

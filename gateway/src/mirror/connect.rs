@@ -9,23 +9,22 @@ use pingora_core::upstreams::peer::HttpPeer;
 
 use super::budget::Chunk;
 use super::head::{Form, Head};
-use super::pool::Pool;
 use super::{Failure, Limits, http1, http2};
-use crate::pool::Http2Pool;
+use crate::pool::{Http1Pool, Http2Pool};
 use crate::tls::Bond;
 
 /// The pools of both protocols. HTTP/1.1 is spoken here rather than by Pingora's session, which sends a head and its
 /// body one after the other, knows no progress within a write, and cannot read while it writes: a
 /// mirror that answers while the body is still on its way would come to a standstill.
 pub(super) struct Connectors {
-    pub(super) http1: Pool,
+    pub(super) http1: Http1Pool<http1::Stream>,
     pub(super) http2: Http2Pool,
 }
 
 impl Connectors {
     pub(super) fn new(limits: &Limits) -> Self {
         let options = ConnectorOptions::new(limits.idle_connections);
-        Self { http1: Pool::new(limits.idle_connections, limits.idle), http2: Http2Pool::new(Some(options)) }
+        Self { http1: Http1Pool::new(limits.idle_connections, limits.idle), http2: Http2Pool::new(Some(options)) }
     }
 
     /// A connection to this endpoint on which the request with this head can be sent, with TLS if

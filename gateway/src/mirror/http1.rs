@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::budget::Chunk;
 use super::connect::{Event, Sent};
 use super::head::Framing;
-use super::pool::{Key, Pool};
+use crate::pool::{Http1Pool, Key};
 use crate::tls::{Bond, Line};
 use crate::transport::Transport;
 
@@ -44,7 +44,11 @@ struct Out {
 }
 
 impl Connection {
-    pub(super) async fn open(pool: &Pool, endpoint: SocketAddr, bond: Option<&Bond>) -> Result<Opened, Failure> {
+    pub(super) async fn open(
+        pool: &Http1Pool<Stream>,
+        endpoint: SocketAddr,
+        bond: Option<&Bond>,
+    ) -> Result<Opened, Failure> {
         let key = Key { endpoint, bond: bond.map_or(0, Bond::number) };
         if let Some(stream) = pool.take(&key) {
             return Ok(Opened { stream, key, is_reused: true });
@@ -108,7 +112,7 @@ impl Connection {
         self.answer.poll(context, &mut self.stream)
     }
 
-    pub(super) fn release(self, pool: &Pool) {
+    pub(super) fn release(self, pool: &Http1Pool<Stream>) {
         if self.all_sent && self.answer.is_reusable() {
             pool.put(self.key, self.stream);
         }

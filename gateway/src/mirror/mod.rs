@@ -23,7 +23,6 @@ mod http2;
 mod limits;
 mod meter;
 mod pause;
-mod pool;
 mod queue;
 mod reason;
 mod receiver;

@@ -21,7 +21,7 @@ use super::phases::Phases;
 /// Pingora makes such a proxy only as part of a service, which gives it to nobody but those that serve
 /// connections of a protocol of their own. So a service is started for long enough to accept one
 /// connection, ours, and the proxy is taken from there.
-pub(super) async fn proxy(conf: ServerConf, phases: Phases) -> io::Result<Arc<Proxy>> {
+pub(super) async fn proxy(conf: ServerConf, connector: Connector, phases: Phases) -> io::Result<Arc<Proxy>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -36,10 +36,8 @@ pub(super) async fn proxy(conf: ServerConf, phases: Phases) -> io::Result<Arc<Pr
     options.force_custom = true;
     // Refused with an answer of our own; Pingora's would name Pingora.
     options.allow_connect_method_proxying = true;
-    let mut service = ProxyServiceBuilder::new(&Arc::new(conf), phases)
-        .custom(Connector::new(), serve)
-        .server_options(options)
-        .build();
+    let mut service =
+        ProxyServiceBuilder::new(&Arc::new(conf), phases).custom(connector, serve).server_options(options).build();
     service.add_tcp(&address.to_string());
     let mut sockets = Fds::new();
     sockets.add(address.to_string(), listener.into_raw_fd());

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,19 +15,45 @@ use tokio::time::timeout;
 
 use super::exchange::Exchange;
 use super::http2::Http2;
-use super::line::Line;
-use crate::pool::Http2Pool;
+use super::line::{self, Home, Line};
+use super::upstream;
+use crate::pool::{Http1Pool, Http2Pool, Key};
 use crate::tls::{self, Bond, BondError};
 
-/// Opens a connection for what the request's bond says, and keeps those of HTTP/2; the others are in
-/// Pingora's own pool.
+/// Opens a connection for what the request's bond says, and keeps it for the next.
 pub(super) struct Connector {
+    http1: Arc<Http1Pool<line::Connection>>,
     http2: Http2Pool,
 }
 
+/// Idle connections of HTTP/1.1 that are kept, to all backends together.
+const IDLE_CONNECTIONS: usize = 4096;
+
 impl Connector {
-    pub(super) fn new() -> Self {
-        Self { http2: Http2Pool::new(None) }
+    /// `idle` is how long an idle connection of HTTP/1.1 is kept.
+    pub(super) fn new(idle: Duration) -> Self {
+        Self { http1: Arc::new(Http1Pool::new(IDLE_CONNECTIONS, idle)), http2: Http2Pool::new(None) }
+    }
+
+    /// A line of HTTP/1.1, which another request may have used.
+    async fn line(&self, bond: Option<&Bond>, peer: &HttpPeer) -> Result<Line> {
+        let home = if upstream::is_kept_apart(peer) {
+            None
+        } else {
+            let key = Key { endpoint: endpoint(peer)?, bond: peer.group_key };
+            match Line::kept(Home { pool: self.http1.clone(), key }) {
+                Ok(line) => {
+                    exchange().connection_was_kept();
+                    return Ok(line);
+                }
+                Err(home) => Some(home),
+            }
+        };
+        let connection = match bond {
+            Some(bond) => secure_line(bond, peer).await?.into(),
+            None => plain_connection(peer).await?,
+        };
+        Ok(Line::new(connection, home))
     }
 }
 
@@ -35,22 +62,19 @@ impl custom::Connector for Connector {
     type Session = Http2;
 
     async fn get_http_session<P: Peer + Send + Sync + 'static>(&self, peer: &P) -> Result<(Connection<Http2>, bool)> {
-        let peer = http_peer(peer)?;
-        let connection = match bond() {
-            Some(bond) => {
-                let line = secure_line(&bond, peer).await?;
-                match bond.protocol() {
-                    conf::Protocol::Http => Connection::Stream(Box::new(Line::from(line))),
-                    conf::Protocol::H2c => Connection::Session(Http2::new(self.http2.begin(line, peer).await?)),
-                }
+        let (peer, bond) = (http_peer(peer)?, exchange().bond());
+        let connection = match &bond {
+            Some(bond) if bond.protocol() == conf::Protocol::H2c => {
+                let line = secure_line(bond, peer).await?;
+                Connection::Session(Http2::new(self.http2.begin(line, peer).await?))
             }
-            None => Connection::Stream(Box::new(plain_line(peer).await?)),
+            bond => Connection::Stream(Box::new(self.line(bond.as_ref(), peer).await?)),
         };
         Ok((connection, false))
     }
 
     async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, peer: &P) -> Option<Http2> {
-        if bond()?.protocol() != conf::Protocol::H2c {
+        if exchange().bond()?.protocol() != conf::Protocol::H2c {
             return None;
         }
         self.http2.known(http_peer(peer).ok()?).await.map(Http2::new)
@@ -80,9 +104,9 @@ pub(super) async fn secure_line(bond: &Bond, peer: &HttpPeer) -> Result<tls::Lin
     })
 }
 
-async fn plain_line(peer: &HttpPeer) -> Result<Line> {
+async fn plain_connection(peer: &HttpPeer) -> Result<line::Connection> {
     let endpoint = endpoint(peer)?;
-    let connected = in_time(peer, Line::connect(endpoint)).await?;
+    let connected = in_time(peer, line::Connection::open(endpoint)).await?;
     connected.or_err_with(ErrorType::ConnectError, || format!("connecting to {endpoint}"))
 }
 
@@ -98,9 +122,8 @@ fn endpoint(peer: &HttpPeer) -> Result<SocketAddr> {
     peer.address().as_inet().copied().or_err(ErrorType::InternalError, "backends have addresses")
 }
 
-/// What the connection of the request is to rest on; none without TLS.
-fn bond() -> Option<Bond> {
-    Exchange::current().and_then(|exchange| exchange.bond())
+fn exchange() -> Arc<Exchange> {
+    Exchange::current().expect("entrances scope every request")
 }
 
 fn http_peer<P: Peer + 'static>(peer: &P) -> Result<&HttpPeer> {

@@ -56,7 +56,6 @@ pub(super) struct Context {
 }
 
 struct Asked {
-    client: Option<SocketAddr>,
     method: Method,
     host: String,
     target: String,
@@ -88,14 +87,13 @@ impl Context {
     }
 
     /// Remembers what was asked for, before filters change it.
-    pub(super) fn note_request(&mut self, head: &RequestHeader, client: Option<SocketAddr>) {
+    pub(super) fn note_request(&mut self, head: &RequestHeader) {
         if !self.recorder.access_log.is_on() {
             return;
         }
         let host = head.uri.authority().map(|authority| authority.as_str().to_owned());
         let host = host.or_else(|| Some(head.headers.get(http::header::HOST)?.to_str().ok()?.to_owned()));
         self.asked = Some(Asked {
-            client,
             method: head.method.clone(),
             host: host.unwrap_or_default(),
             target: head.uri.path_and_query().map_or_else(String::new, |target| target.as_str().to_owned()),
@@ -161,7 +159,7 @@ impl Drop for Context {
             listener: self.listener.as_ref().map(|listener| &listener.name),
             route: self.rule.as_ref().map(|rule| &rule.route),
             rule: self.rule.as_ref().map(|rule| rule.index),
-            client: asked.client,
+            client: self.exchange.client(),
             method: asked.method.as_str(),
             host: &asked.host,
             path: &asked.target,

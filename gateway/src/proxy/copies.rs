@@ -9,7 +9,7 @@ use crate::table::{Filters, Mirror, MirrorDestination, Rule, Table};
 /// Starts the copies that the rule and the chosen backend ask for. `head` is the request as the
 /// primary gets it.
 pub(super) fn start(table: &Table, course: &Course, head: &RequestHeader, bodiless: bool) -> Tee {
-    let asked_for = [&course.rule.filters, &course.choice.filters];
+    let asked_for = [course.rule.filters(), course.choice.filters()];
     if asked_for.iter().all(|filters| filters.mirrors.is_empty()) {
         return Tee::default();
     }
@@ -47,14 +47,14 @@ fn plan(mirror: &Mirror, table: &Table, course: &Course, draw: u64) -> Option<Pl
 
 /// Accounts for a request that the gateway answers itself: its rule's mirrors see nothing of it.
 pub(super) fn skip_own_answer(rule: &Rule) {
-    skip(&rule.filters, Skip::OwnAnswer);
+    skip(rule.filters(), Skip::OwnAnswer);
 }
 
 /// Accounts for a request that asks for another protocol: a mirror can have no part in what comes of
 /// it.
 pub(super) fn skip_upgrade(course: &Course) {
-    skip(&course.rule.filters, Skip::Upgrade);
-    skip(&course.choice.filters, Skip::Upgrade);
+    skip(course.rule.filters(), Skip::Upgrade);
+    skip(course.choice.filters(), Skip::Upgrade);
 }
 
 fn skip(filters: &Filters, reason: Skip) {

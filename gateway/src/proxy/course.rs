@@ -1,9 +1,9 @@
 //! Where a request goes, and as what.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::answer::Answer;
@@ -60,14 +60,14 @@ pub(super) fn decide(table: &Table, via: Via<'_>, local: SocketAddr, head: &Requ
         sharing.map(|sharing| Answer::preflight(sharing, &request)).or_else(|| redirected(filters))
     };
     // A rule's word about other origins is for all its backends.
-    let of_rule = sharing(&rule.filters);
-    let course = match answered(of_rule.as_ref(), &rule.filters) {
+    let of_rule = sharing(rule.filters());
+    let course = match answered(of_rule.as_ref(), rule.filters()) {
         Some(answer) => Err(answer.shared(of_rule.as_ref())),
         None => match choose(table, rule) {
             Err(answer) => Err(answer.shared(of_rule.as_ref())),
             Ok((choice, backend)) => {
-                let sharing = of_rule.or_else(|| sharing(&choice.filters));
-                match answered(sharing.as_ref(), &choice.filters) {
+                let sharing = of_rule.or_else(|| sharing(choice.filters()));
+                match answered(sharing.as_ref(), choice.filters()) {
                     Some(answer) => Err(answer.shared(sharing.as_ref())),
                     None => Ok(Course {
                         rule: rule.clone(),
@@ -118,12 +118,12 @@ impl Course {
     pub(super) fn apply(
         &self,
         head: &mut RequestHeader,
-        client: Option<IpAddr>,
+        client: &HeaderValue,
         local: SocketAddr,
     ) -> pingora_core::Result<()> {
         headers::remove_nominated(head);
         headers::complete_host(head, local)?;
-        let filters = [&self.rule.filters, &self.choice.filters];
+        let filters = [self.rule.filters(), self.choice.filters()];
         if let Some(rewrite) = filters.iter().rev().find_map(|filters| filters.rewrite.as_ref()) {
             if let Some(modifier) = &rewrite.path {
                 let path = filter::rewrite_path(modifier, &Request::of(head), self.prefix);
@@ -145,7 +145,7 @@ impl Course {
         if let Some(sharing) = &self.sharing {
             sharing.tell(head);
         }
-        let filters = [&self.choice.filters, &self.rule.filters];
+        let filters = [self.choice.filters(), self.rule.filters()];
         for modifier in filters.iter().filter_map(|filters| filters.response_headers.as_ref()) {
             filter::modify(modifier, head);
         }

@@ -6,6 +6,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::HeaderValue;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -13,8 +14,8 @@ use pingora_core::server::ShutdownWatch;
 use prometheus::IntCounter;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Proxy;
 use super::exchange::{self, Exchange};
+use super::{Proxy, headers};
 use crate::listen::{Arrival, Protocol};
 
 /// Serves connections that arrive in one way. All entrances share one proxy and so its connections to
@@ -23,7 +24,9 @@ use crate::listen::{Arrival, Protocol};
 /// Around every request it keeps what Pingora does not: a hard deadline, and an end to connections
 /// that are idle when the listener goes away.
 pub struct Entrance {
-    arrival: Arrival,
+    arrival: Arc<Arrival>,
+    /// As headers name it.
+    client: HeaderValue,
     proxy: Arc<Proxy>,
     options: HttpServerOptions,
     limits: Limits,
@@ -66,7 +69,8 @@ impl Entrance {
         // Whether it is by prior knowledge, or agreed on in a handshake.
         options.h2c = arrival.protocol == Protocol::Http2;
         options.h2_idle_timeout = Some(H2_IDLE);
-        Self { arrival, proxy, options, limits }
+        let client = headers::client(arrival.client.ip());
+        Self { arrival: Arc::new(arrival), client, proxy, options, limits }
     }
 }
 
@@ -81,7 +85,8 @@ impl HttpServerApp for Entrance {
         if closes_when_idle {
             self.arrival.head.expect(self.limits.head_bytes);
         }
-        let exchange = Exchange::new(self.arrival.clone(), shutdown.clone(), self.limits.idle_timeout);
+        let (arrival, client) = (self.arrival.clone(), self.client.clone());
+        let exchange = Exchange::new(arrival, client, shutdown.clone(), self.limits.idle_timeout);
         let request = exchange::CURRENT.scope(exchange.clone(), self.proxy.process_new_http(session, shutdown));
         let mut request = pin!(request);
         let mut stopped = pin!(async {

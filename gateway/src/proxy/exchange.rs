@@ -1,11 +1,13 @@
 //! What a connection and the request on it must tell each other, where Pingora has no hook.
 
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use nix::sys::socket::{Shutdown, shutdown};
 use pingora_core::server::ShutdownWatch;
 
@@ -19,7 +21,9 @@ use crate::tls::Bond;
 /// The phases of the request set the deadline, the [`Entrance`](super::Entrance) that polls them
 /// keeps it. All of it happens in one task; the atomics only make it shareable.
 pub(super) struct Exchange {
-    arrival: Arrival,
+    arrival: Arc<Arrival>,
+    /// As headers name it.
+    client: HeaderValue,
     shutdown: ShutdownWatch,
     epoch: Instant,
     /// In microseconds after `epoch`; [`NEVER`] for none.
@@ -32,6 +36,8 @@ pub(super) struct Exchange {
     expired: AtomicBool,
     /// The connection to the backend, if no other request uses it; [`NONE`] otherwise.
     backend: AtomicI32,
+    /// Whether it was kept from another request.
+    kept: AtomicBool,
     /// What the connection to the backend is to rest on; none without TLS.
     bond: Mutex<Option<Bond>>,
     /// Of the connection to the backend, if something was written to it that is not sent.
@@ -43,10 +49,16 @@ const NONE: RawFd = -1;
 
 impl Exchange {
     /// `idle` is how long neither the request nor its answer may move on; none if it is zero.
-    pub(super) fn new(arrival: Arrival, shutdown: ShutdownWatch, idle: Duration) -> Arc<Self> {
+    pub(super) fn new(
+        arrival: Arc<Arrival>,
+        client: HeaderValue,
+        shutdown: ShutdownWatch,
+        idle: Duration,
+    ) -> Arc<Self> {
         let idle = if idle.is_zero() { NEVER } else { idle.as_micros() as u64 };
         Arc::new(Self {
             arrival,
+            client,
             shutdown,
             epoch: Instant::now(),
             deadline: AtomicU64::new(NEVER),
@@ -55,6 +67,7 @@ impl Exchange {
             active: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             backend: AtomicI32::new(NONE),
+            kept: AtomicBool::new(false),
             bond: Mutex::new(None),
             outlet: Mutex::new(None),
         })
@@ -67,6 +80,14 @@ impl Exchange {
 
     pub(super) fn via(&self) -> Via<'_> {
         Via { socket: self.arrival.socket, secured_by: self.arrival.secured_by.as_ref() }
+    }
+
+    pub(super) fn client(&self) -> SocketAddr {
+        self.arrival.client
+    }
+
+    pub(super) fn client_text(&self) -> &HeaderValue {
+        &self.client
     }
 
     /// Whether the listener is going away, or the whole program.
@@ -106,6 +127,7 @@ impl Exchange {
         let micros = deadline.map_or(NEVER, |at| at.saturating_duration_since(self.epoch).as_micros() as u64);
         self.deadline.store(micros, Ordering::Relaxed);
         self.expired.store(false, Ordering::Relaxed);
+        self.kept.store(false, Ordering::Relaxed);
         self.touch();
     }
 
@@ -130,6 +152,15 @@ impl Exchange {
         if outlet.as_ref().is_some_and(|outlet| outlet.poll_send(context).is_ready()) {
             *outlet = None;
         }
+    }
+
+    /// The attempt is made on a connection that was kept from another request.
+    pub(super) fn connection_was_kept(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_on_kept_connection(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
     }
 
     /// The attempt has this connection to itself.

@@ -1,6 +1,5 @@
 //! The headers of requests and answers that are the gateway's own business.
 
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
@@ -56,20 +55,27 @@ pub(super) fn complete_host(head: &mut RequestHeader, local: SocketAddr) -> Resu
 }
 
 /// Tells the backend who asked and how: the client's address is appended, the scheme is set.
-pub(super) fn forward(head: &mut RequestHeader, client: Option<IpAddr>, scheme: conf::Scheme) -> Result<()> {
-    if let Some(client) = client {
-        let mut chain = String::with_capacity(64);
-        for earlier in head.headers.get_all(&X_FORWARDED_FOR) {
-            // What is no text cannot be a list of addresses.
-            if let Ok(earlier) = earlier.to_str() {
-                chain.push_str(earlier);
-                chain.push_str(", ");
-            }
+pub(super) fn forward(head: &mut RequestHeader, client: &HeaderValue, scheme: conf::Scheme) -> Result<()> {
+    let mut chain = Vec::new();
+    for earlier in head.headers.get_all(&X_FORWARDED_FOR) {
+        // What is no text cannot be a list of addresses.
+        if earlier.to_str().is_ok() {
+            chain.extend_from_slice(earlier.as_bytes());
+            chain.extend_from_slice(b", ");
         }
-        write!(chain, "{}", client.to_canonical()).expect("strings take all that is written");
+    }
+    if chain.is_empty() {
+        head.insert_header(X_FORWARDED_FOR, client.clone())?;
+    } else {
+        chain.extend_from_slice(client.as_bytes());
         head.insert_header(X_FORWARDED_FOR, chain)?;
     }
-    head.insert_header(X_FORWARDED_PROTO, scheme.as_str())
+    head.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()))
+}
+
+/// A client as [`forward`] wants it.
+pub(super) fn client(address: IpAddr) -> HeaderValue {
+    HeaderValue::from_str(&address.to_canonical().to_string()).expect("addresses are plain text")
 }
 
 /// Removes what the client said of its own connection, but for framing and upgrades, which are
@@ -116,16 +122,24 @@ pub(super) fn use_http2_form(head: &mut RequestHeader) -> Result<()> {
 /// Removes what the backend said of its own connection; Pingora says what there is to say of the
 /// client's. Framing stays, whatever `Connection` names.
 pub(super) fn remove_hop_by_hop(answer: &mut ResponseHeader) {
-    for name in nominated(&answer.headers).iter().chain([&KEEP_ALIVE, &PROXY_CONNECTION, &UPGRADE]) {
-        answer.remove_header(name);
+    for name in nominated(&answer.headers) {
+        answer.remove_header(&name);
+    }
+    let is_of_the_connection = |name: &HeaderName| *name == KEEP_ALIVE || *name == PROXY_CONNECTION || *name == UPGRADE;
+    if answer.headers.keys().any(is_of_the_connection) {
+        for name in [KEEP_ALIVE, PROXY_CONNECTION, UPGRADE] {
+            answer.remove_header(&name);
+        }
     }
 }
 
 /// The headers that `Connection` declares to be of the connection.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok());
-    names.filter(|name| !OWN.contains(name)).collect()
+    let tokens = values.flat_map(|value| value.split(',')).map(str::trim);
+    // What it says nearly always nominates nothing.
+    let names = tokens.filter(|token| !["keep-alive", "close"].iter().any(|said| token.eq_ignore_ascii_case(said)));
+    names.filter_map(|name| name.parse().ok()).filter(|name| !OWN.contains(name)).collect()
 }
 
 /// Sends the request to another host, as HTTP/1.1 says it and, where it came by HTTP/2, in the
@@ -193,7 +207,7 @@ mod tests {
         head.append_header("x-forwarded-for", "192.0.2.1").unwrap();
         head.append_header("x-forwarded-for", "192.0.2.2").unwrap();
         head.append_header("x-forwarded-proto", "https").unwrap();
-        forward(&mut head, Some("::ffff:192.0.2.3".parse().unwrap()), conf::Scheme::Http).unwrap();
+        forward(&mut head, &client("::ffff:192.0.2.3".parse().unwrap()), conf::Scheme::Http).unwrap();
         assert_eq!(head.headers["x-forwarded-for"], "192.0.2.1, 192.0.2.2, 192.0.2.3");
         assert_eq!(head.headers.get_all("x-forwarded-for").iter().count(), 1);
         assert_eq!(head.headers["x-forwarded-proto"], "http");

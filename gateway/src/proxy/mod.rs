@@ -106,8 +106,9 @@ impl Server {
         };
         // Over HTTP/2 each connection of a client carries many, and each may take one to a backend.
         let requests = Limit::new(settings.max_requests, program.refused_requests(Refusal::NoRoom));
+        let connector = connector::Connector::new(settings.backend_idle_timeout);
         let phases = phases::Phases::new(table, metrics, access_log, settings, requests);
-        Ok(Self { proxy: assembly::proxy(conf, phases).await?, limits })
+        Ok(Self { proxy: assembly::proxy(conf, connector, phases).await?, limits })
     }
 
     /// What serves connections that arrive in this way.

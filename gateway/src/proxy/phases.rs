@@ -87,10 +87,9 @@ impl ProxyHttp for Phases {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let client = session.client_addr().and_then(|address| address.as_inet()).copied();
         let local = session.server_addr().and_then(|address| address.as_inet()).copied();
         let local = local.unwrap_or(context.exchange.via().socket);
-        context.note_request(session.req_header(), client);
+        context.note_request(session.req_header());
 
         context.permit = self.requests.take();
         if context.permit.is_none() {
@@ -112,7 +111,7 @@ impl ProxyHttp for Phases {
 
         let bodiless = session.as_mut().is_body_empty();
         let is_upgrade = tunnel::is_upgrade(session.req_header());
-        course.apply(session.req_header_mut(), client.map(|client| client.ip()), local)?;
+        course.apply(session.req_header_mut(), context.exchange.client_text(), local)?;
         if is_upgrade {
             copies::skip_upgrade(&course);
         } else {
@@ -120,7 +119,8 @@ impl ProxyHttp for Phases {
         }
         if is_upgrade && tunnel::is_wanted(session.req_header(), bodiless) {
             context.course = Some(course);
-            self.tunnels.serve(session, context, &self.settings).await?;
+            // In a box, because it is large, rare, and would take up its room in every request.
+            Box::pin(self.tunnels.serve(session, context, &self.settings)).await?;
             return Ok(true);
         }
         // Pingora never answers it for HTTP/2 backends, and they would wait for each other.
@@ -297,6 +297,7 @@ impl ProxyHttp for Phases {
             let retry =
                 *error.esource() == ErrorSource::Upstream && retry::follows(session, context, Failure::NoAnswer);
             // The next connection is not to be one that is about to close as well.
+            let is_kept = is_kept || context.exchange.is_on_kept_connection();
             context.is_apart = !retry && retry::follows_closing(session, context, &error, is_kept);
             error.set_retry(retry || context.is_apart);
         }

@@ -49,3 +49,7 @@ pub(super) fn keep_apart(peer: &mut HttpPeer) {
     peer.group_key = !peer.group_key;
     peer.options.idle_timeout = Some(Duration::ZERO);
 }
+
+pub(super) fn is_kept_apart(peer: &HttpPeer) -> bool {
+    peer.options.idle_timeout == Some(Duration::ZERO)
+}

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use conf::{Document, Key, Location, Problem};
+use conf::{Document, Key, Location, Match, Problem};
 
 use super::claims::Claim;
 
@@ -171,13 +171,23 @@ fn placed(path: &Path, location: Location, mut document: Document, known: &HashM
     if let Document::Route(route) = &mut document
         && route.order.is_empty()
     {
-        route.order = order(path, location);
+        route.order = order(path, location).into();
     }
     let key = document.key();
     let same = known.get(&key).filter(|placed| *placed.document == document);
-    // A copy has no room to spare, which what grew as it was read has much of.
-    let document = same.map_or_else(|| Arc::new(document.clone()), |placed| placed.document.clone());
+    let document = same.map_or_else(|| Arc::new(trimmed(&document)), |placed| placed.document.clone());
     Placed { location, key, document }
+}
+
+/// A copy, which has no room to spare, as what grew while it was read has much of.
+fn trimmed(document: &Document) -> Document {
+    let mut document = document.clone();
+    if let Document::Route(route) = &mut document {
+        for condition in route.rules.iter_mut().flat_map(|rule| &mut rule.matches) {
+            *condition = Arc::new(Match::clone(condition));
+        }
+    }
+    document
 }
 
 /// The order of documents as text: of files by name, and of documents in a file by place. The

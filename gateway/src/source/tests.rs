@@ -283,7 +283,7 @@ fn routes_without_an_order_go_by_file_and_place() {
     let mut orders: Vec<(String, String)> = Vec::new();
     for (key, document) in fixture.source.read().unwrap() {
         let Some(Document::Route(route)) = document.as_deref() else { panic!("{key}") };
-        orders.push((route.order.clone(), key.name.to_string()));
+        orders.push((route.order.to_string(), key.name.to_string()));
     }
     orders.sort();
     let names: Vec<_> = orders.iter().map(|(_, name)| name.as_str()).collect();

@@ -16,7 +16,13 @@ pub struct Backends {
 pub struct Choice {
     pub target: ChoiceTarget,
     /// After those of the rule.
-    pub filters: Filters,
+    pub(super) filters: Option<Box<Filters>>,
+}
+
+impl Choice {
+    pub fn filters(&self) -> &Filters {
+        Filters::of(self.filters.as_deref())
+    }
 }
 
 #[derive(Debug)]
@@ -92,8 +98,7 @@ mod tests {
     use super::*;
 
     fn backends(weights: &[u32]) -> Backends {
-        let choice =
-            |index: usize| Choice { target: ChoiceTarget::Invalid(index.to_string()), filters: Filters::default() };
+        let choice = |index: usize| Choice { target: ChoiceTarget::Invalid(index.to_string()), filters: None };
         Backends::new(weights.iter().enumerate().map(|(index, weight)| (*weight, choice(index))), None)
     }
 

@@ -207,15 +207,15 @@ fn describe_value(value: &StringMatch) -> String {
 
 /// What a rule does, a line for each of its backends and mirrors.
 fn effects(table: &Table, rule: &Rule) -> Vec<String> {
-    let mut lines = filter_effects(table, &rule.filters);
+    let mut lines = filter_effects(table, rule.filters());
     for (weight, choice) in rule.backends.iter() {
         lines.push(match &choice.target {
             ChoiceTarget::Backend(id) => format!("backend {}, weight {weight}", describe_backend(table, *id)),
             ChoiceTarget::Invalid(reason) => format!("500, weight {weight}: {reason}"),
         });
-        lines.extend(filter_effects(table, &choice.filters).into_iter().map(|line| format!("  {line}")));
+        lines.extend(filter_effects(table, choice.filters()).into_iter().map(|line| format!("  {line}")));
     }
-    if rule.backends.iter().next().is_none() && rule.filters.redirect.is_none() {
+    if rule.backends.iter().next().is_none() && rule.filters().redirect.is_none() {
         lines.push("500: it has no backend of any weight".to_owned());
     }
     lines

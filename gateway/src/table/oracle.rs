@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use conf::{Document, Hostname, Key, Kind, Listener, Match, PathMatch, Route, StringMatch};
 use proptest::prelude::*;
@@ -37,7 +38,7 @@ fn oracle(documents: &Documents, request: &Sent) -> Option<Answer> {
                 continue;
             }
             for (r, rule) in route.rules.iter().enumerate() {
-                let all = [Match::default()];
+                let all = [Arc::default()];
                 let matches = if rule.matches.is_empty() { &all } else { rule.matches.as_slice() };
                 for (m, conditions) in matches.iter().enumerate() {
                     if let Some(prefix) = covered(conditions, request) {

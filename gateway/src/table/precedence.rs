@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    fn conditions_of(text: &str) -> Match {
+    fn conditions_of(text: &str) -> Arc<Match> {
         let text = format!("route: {{name: r, listeners: [l], rules: [{{matches: [{{{text}}}]}}]}}");
         crate::table::testing::route(&text).rules[0].matches[0].clone()
     }

@@ -78,7 +78,7 @@ impl Resolver<'_> {
         });
         let rules = rules.collect();
         let references = resolving.references.into();
-        Route { name, listeners: listeners.into(), hostnames: hostnames.into(), order: order.into(), rules, references }
+        Route { name, listeners: listeners.into(), hostnames: hostnames.into(), order, rules, references }
     }
 }
 
@@ -113,12 +113,15 @@ impl Resolving<'_, '_> {
             samples: before.map(|before| before.samples.clone()).unwrap_or_default(),
         };
         // "If no matches are specified, the default is a prefix path match on /".
-        let matches = if matches.is_empty() { vec![Match::default()] } else { matches };
-        (Arc::new(rule), matches.into_iter().map(Arc::new).collect())
+        let matches = if matches.is_empty() { vec![Arc::default()] } else { matches };
+        (Arc::new(rule), matches.into())
     }
 
-    fn filters(&mut self, documents: Vec<Filter>) -> Filters {
-        let (mut filters, mut mirrors) = (Filters::default(), Vec::new());
+    fn filters(&mut self, documents: Vec<Filter>) -> Option<Box<Filters>> {
+        if documents.is_empty() {
+            return None;
+        }
+        let mut filters = Box::new(Filters::NONE);
         for document in documents {
             match document {
                 Filter::RequestHeaderModifier(modifier) => filters.request_headers = Some(Box::new(modifier)),
@@ -126,11 +129,10 @@ impl Resolving<'_, '_> {
                 Filter::RequestRedirect(redirect) => filters.redirect = Some(Box::new(redirect)),
                 Filter::UrlRewrite(rewrite) => filters.rewrite = Some(Box::new(rewrite)),
                 Filter::Cors(cors) => filters.cors = Some(Arc::new(cors)),
-                Filter::RequestMirror(mirror) => mirrors.push(self.mirror(mirror)),
+                Filter::RequestMirror(mirror) => filters.mirrors.push(self.mirror(mirror)),
             }
         }
-        filters.mirrors = mirrors.into();
-        filters
+        Some(filters)
     }
 
     fn mirror(&mut self, document: conf::Mirror) -> Mirror {

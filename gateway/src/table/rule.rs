@@ -14,7 +14,7 @@ pub struct Rule {
     /// Its place among the rules of the route, from 0.
     pub index: usize,
     pub name: Option<Name>,
-    pub filters: Filters,
+    pub(super) filters: Option<Box<Filters>>,
     pub backends: Backends,
     pub timeouts: Timeouts,
     pub retry: Option<Box<conf::Retry>>,
@@ -24,6 +24,10 @@ pub struct Rule {
 }
 
 impl Rule {
+    pub fn filters(&self) -> &Filters {
+        Filters::of(self.filters.as_deref())
+    }
+
     /// Uniform over all of `u64`; one draw per request decides all its mirrors, so that smaller
     /// samples lie within larger ones. Even among every second or third request, and among those
     /// that went to the same backend.
@@ -34,14 +38,29 @@ impl Rule {
 
 /// What is done to requests, and to their answers, on the way. Most rules and backends have none, and
 /// of thousands each byte counts.
-#[derive(Default)]
 pub struct Filters {
     pub request_headers: Option<Box<HeaderModifier>>,
     pub response_headers: Option<Box<HeaderModifier>>,
     pub redirect: Option<Box<Redirect>>,
     pub rewrite: Option<Box<Rewrite>>,
     pub cors: Option<Arc<Cors>>,
-    pub mirrors: Box<[Mirror]>,
+    pub mirrors: Vec<Mirror>,
+}
+
+impl Filters {
+    pub(super) const NONE: Self = Self {
+        request_headers: None,
+        response_headers: None,
+        redirect: None,
+        rewrite: None,
+        cors: None,
+        mirrors: Vec::new(),
+    };
+
+    pub(super) fn of(filters: Option<&Self>) -> &Self {
+        static NONE: Filters = Filters::NONE;
+        filters.unwrap_or(&NONE)
+    }
 }
 
 pub struct Mirror {

@@ -1,4 +1,4 @@
-//! Connections of HTTP/1.1 to mirrors that wait for the next copy.
+//! Connections of HTTP/1.1 that wait for the next request.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,51 +7,50 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep};
-
-use super::http1::Stream;
 
 /// Keeps connections without a task for each: whether the other end is still there is looked at when
 /// a connection is taken, and now and then as long as there are any.
 ///
 /// Pingora's pool starts a task with a timer whenever a connection is put back and waits for its end
-/// when the connection is taken, which is a fifth of what a small copy costs.
-pub(super) struct Pool {
-    idle: Arc<Mutex<Idle>>,
+/// when the connection is taken, which is a tenth of what a small request costs.
+pub(crate) struct Http1Pool<S> {
+    idle: Arc<Mutex<Idle<S>>>,
     most: usize,
     time: Duration,
 }
 
 /// What a connection is good for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub(super) endpoint: SocketAddr,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) endpoint: SocketAddr,
     /// The bond's number; 0 without TLS.
-    pub(super) bond: u64,
+    pub(crate) bond: u64,
 }
 
-#[derive(Default)]
-struct Idle {
+struct Idle<S> {
     /// The one that was used last is at the end, and used first.
-    by_key: HashMap<Key, Vec<Waiting>>,
+    by_key: HashMap<Key, Vec<Waiting<S>>, RandomState>,
     count: usize,
     is_swept: bool,
 }
 
-struct Waiting {
-    stream: Stream,
+struct Waiting<S> {
+    stream: S,
     since: Instant,
 }
 
-impl Pool {
+impl<S: AsyncRead + Unpin + Send + 'static> Http1Pool<S> {
     /// Keeps up to `most` connections, each for no longer than `time`.
-    pub(super) fn new(most: usize, time: Duration) -> Self {
-        Self { idle: Arc::default(), most, time }
+    pub(crate) fn new(most: usize, time: Duration) -> Self {
+        let idle = Idle { by_key: HashMap::default(), count: 0, is_swept: false };
+        Self { idle: Arc::new(Mutex::new(idle)), most, time }
     }
 
     /// A connection that can be written to.
-    pub(super) fn take(&self, key: &Key) -> Option<Stream> {
+    pub(crate) fn take(&self, key: &Key) -> Option<S> {
         loop {
             let mut waiting = lock(&self.idle).take(key)?;
             if waiting.is_good(self.time) {
@@ -62,7 +61,7 @@ impl Pool {
 
     /// Keeps a connection that has carried a whole request and its whole answer, if there is room. To
     /// be called within a tokio runtime.
-    pub(super) fn put(&self, key: Key, stream: Stream) {
+    pub(crate) fn put(&self, key: Key, stream: S) {
         let mut idle = lock(&self.idle);
         if idle.count >= self.most {
             return;
@@ -75,15 +74,15 @@ impl Pool {
     }
 }
 
-impl Idle {
-    fn take(&mut self, key: &Key) -> Option<Waiting> {
+impl<S: AsyncRead + Unpin> Idle<S> {
+    fn take(&mut self, key: &Key) -> Option<Waiting<S>> {
         let waiting = self.by_key.get_mut(key)?.pop()?;
         self.count -= 1;
         Some(waiting)
     }
 
     /// Gives up what is good for nothing any more, and tells whether something is left.
-    fn sweep(&mut self, time: Duration) -> (Vec<Waiting>, bool) {
+    fn sweep(&mut self, time: Duration) -> (Vec<Waiting<S>>, bool) {
         let mut gone = Vec::new();
         self.by_key.retain(|_, waiting| {
             gone.extend(waiting.extract_if(.., |waiting| !waiting.is_good(time)));
@@ -95,7 +94,7 @@ impl Idle {
     }
 }
 
-impl Waiting {
+impl<S: AsyncRead + Unpin> Waiting<S> {
     /// Whether the other end has neither closed the connection nor said what nobody asked for, and is
     /// not about to.
     fn is_good(&mut self, time: Duration) -> bool {
@@ -107,7 +106,7 @@ impl Waiting {
 }
 
 /// Looks after connections until there are none.
-async fn sweep(idle: Weak<Mutex<Idle>>, time: Duration) {
+async fn sweep<S: AsyncRead + Unpin>(idle: Weak<Mutex<Idle<S>>>, time: Duration) {
     loop {
         sleep(time / SWEEPS).await;
         let Some(idle) = idle.upgrade() else { return };
@@ -120,7 +119,7 @@ async fn sweep(idle: Weak<Mutex<Idle>>, time: Duration) {
     }
 }
 
-fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+fn lock<S>(idle: &Mutex<Idle<S>>) -> MutexGuard<'_, Idle<S>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -152,24 +151,23 @@ mod tests {
         }
 
         /// Our end and the mirror's.
-        async fn open(&self) -> (Stream, TcpStream) {
+        async fn open(&self) -> (TcpStream, TcpStream) {
             let (ours, theirs) = tokio::join!(TcpStream::connect(self.key.endpoint), self.listener.accept());
-            (Stream::Plain(ours.unwrap()), theirs.unwrap().0)
+            (ours.unwrap(), theirs.unwrap().0)
         }
     }
 
-    fn port(stream: &Stream) -> u16 {
-        let Stream::Plain(stream) = stream else { panic!("without TLS") };
+    fn port(stream: &TcpStream) -> u16 {
         stream.local_addr().unwrap().port()
     }
 
-    fn count(pool: &Pool) -> usize {
+    fn count(pool: &Http1Pool<TcpStream>) -> usize {
         lock(&pool.idle).count
     }
 
     #[tokio::test]
     async fn the_connection_that_was_used_last_is_used_first_and_only_for_its_key() {
-        let (pool, line) = (Pool::new(9, TIME), Line::new().await);
+        let (pool, line) = (Http1Pool::new(9, TIME), Line::new().await);
         let ((first, _a), (second, _b)) = (line.open().await, line.open().await);
         let ports = [port(&first), port(&second)];
         pool.put(line.key, first);
@@ -185,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_many_are_kept() {
-        let (pool, line) = (Pool::new(1, TIME), Line::new().await);
+        let (pool, line) = (Http1Pool::new(1, TIME), Line::new().await);
         let ((first, _a), (second, _b)) = (line.open().await, line.open().await);
         pool.put(line.key, first);
         pool.put(line.key, second);
@@ -194,15 +192,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_was_closed_or_that_speaks_unasked_is_not_used() {
-        let (pool, line) = (Pool::new(9, TIME), Line::new().await);
+        let (pool, line) = (Http1Pool::new(9, TIME), Line::new().await);
         let (closed, theirs) = line.open().await;
         drop(theirs);
         let (speaking, mut theirs) = line.open().await;
         theirs.write_all(b"HTTP/1.1 408 \r\n\r\n").await.unwrap();
         for stream in [closed, speaking] {
-            let Stream::Plain(stream) = stream else { panic!("without TLS") };
             stream.readable().await.unwrap();
-            pool.put(line.key, Stream::Plain(stream));
+            pool.put(line.key, stream);
         }
         assert!(pool.take(&line.key).is_none());
         assert_eq!(count(&pool), 0);
@@ -210,12 +207,10 @@ mod tests {
 
     #[tokio::test]
     async fn those_that_wait_too_long_or_were_closed_are_given_up_by_themselves() {
-        let (pool, line) = (Pool::new(9, TIME), Line::new().await);
+        let (pool, line) = (Http1Pool::new(9, TIME), Line::new().await);
         let ((kept, _theirs), (closed, theirs)) = (line.open().await, line.open().await);
         drop(theirs);
-        if let Stream::Plain(closed) = &closed {
-            closed.readable().await.unwrap();
-        }
+        closed.readable().await.unwrap();
         tokio::time::pause();
         pool.put(line.key, kept);
         pool.put(line.key, closed);
