@@ -162,7 +162,7 @@ def median(samples):
     known = {key: [sample[key] for sample in samples if sample.get(key) is not None] for key in keys}
     failed = [sample["failed"] for sample in samples if "failed" in sample]
     return {
-        **{key: statistics.median(values) if values else None for key, values in known.items()},
+        **{key: round(statistics.median(values), 3) if values else None for key, values in known.items()},
         **({"failed": failed[0], "failures": len(failed)} if failed else {}),
     }
 

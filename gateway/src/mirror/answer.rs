@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::mem::MaybeUninit;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
@@ -131,11 +132,11 @@ impl Answer {
         // Looked for first, so that a head that comes byte by byte is parsed once.
         while let Some(end) = self.search.end_of_head(&self.buffer) {
             self.search = Search::default();
-            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-            let mut response = httparse::Response::new(&mut headers);
-            let Ok(httparse::Status::Complete(length)) = response.parse(&self.buffer[..end]) else {
-                return Err(Failure::BadAnswer);
-            };
+            let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+            let mut response = httparse::Response::new(&mut []);
+            let parser = httparse::ParserConfig::default();
+            let parsed = parser.parse_response_with_uninit_headers(&mut response, &self.buffer[..end], &mut headers);
+            let Ok(httparse::Status::Complete(length)) = parsed else { return Err(Failure::BadAnswer) };
             let status = response.code.expect("a complete head has a status");
             match status {
                 100 | 102..200 => {
@@ -201,7 +202,7 @@ struct Search {
 impl Search {
     /// The length of a head with the empty line that ends it.
     fn end_of_head(&mut self, buffer: &[u8]) -> Option<usize> {
-        while let Some(end) = buffer[self.looked..].iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', &buffer[self.looked..]) {
             let next = self.looked + end + 1;
             let line = &buffer[self.line..next];
             (self.line, self.looked) = (next, next);

@@ -42,8 +42,10 @@ impl Connectors {
                 Connection::Http1(connection.request(bytes, head.framing, head.is_head))
             }
             Form::Http2(parts) => {
-                let connection = http2::Connection::open(&self.http2, peer(limits, endpoint, bond), bond).await?;
-                Connection::Http2(connection.request(parts))
+                // In a box, because it is large and would take up its room in every copy's task.
+                let opening = http2::Connection::open(&self.http2, peer(limits, endpoint, bond), bond);
+                let connection = Box::pin(opening).await?;
+                Connection::Http2(Box::new(connection.request(parts)))
             }
         })
     }
@@ -66,7 +68,8 @@ fn peer(limits: &Limits, endpoint: SocketAddr, bond: Option<&Bond>) -> Box<HttpP
 /// A connection while it carries a copy.
 pub(super) enum Connection {
     Http1(http1::Connection),
-    Http2(http2::Connection),
+    /// In a box, because it is the larger one.
+    Http2(Box<http2::Connection>),
 }
 
 /// What is noticed of an answer.

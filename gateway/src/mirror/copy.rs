@@ -53,9 +53,8 @@ async fn exchange(entry: &mut Entry, bond: Option<&Bond>, head: Head, body: &mut
     let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
     let mut timer = Timer(timer.as_mut());
 
-    let connecting = connectors.connect(limits, entry.endpoint, bond, head);
-    let connected = timer.within(limits.connect, unless_aborted(body, connecting)).await;
-    let mut connection = match connected {
+    let connecting = pin!(connectors.connect(limits, entry.endpoint, bond, head));
+    let mut connection = match timer.within(limits.connect, unless_aborted(body, connecting)).await {
         Some(connected) => connected?.map_err(|failure| entry.not_connected(failure))?,
         None => return Err(entry.not_connected(Failure::ConnectTimeout)),
     };
@@ -141,14 +140,14 @@ async fn send(
 }
 
 /// Waits for what is to be sent next: the head, if nothing was sent yet, at once.
-async fn next_piece(
+fn next_piece(
     connection: &mut Connection,
     answer: &mut Answer,
     body: &mut Body,
     is_head_sent: bool,
     most: u64,
-) -> Result<Piece, Outcome> {
-    poll_fn(|context| {
+) -> impl Future<Output = Result<Piece, Outcome>> + Unpin {
+    poll_fn(move |context| {
         if let Poll::Ready(next) = body.poll_next(context) {
             return Poll::Ready(next.map_err(Outcome::Aborted));
         }
@@ -157,7 +156,6 @@ async fn next_piece(
         }
         answer.watch(context, connection, most).map_err(Outcome::Failed)
     })
-    .await
 }
 
 /// Waits for the answer's head, from the end of the body on.
@@ -170,26 +168,26 @@ async fn head_of_answer(
     if let Some(status) = answer.status {
         return Ok(status);
     }
-    let head = async {
+    let head = pin!(async {
         loop {
             answer.read(connection).await?;
             if let Some(status) = answer.status {
                 return Ok(status);
             }
         }
-    };
+    });
     timer.within(limits.response_head, head).await.unwrap_or(Err(Failure::AnswerTimeout))
 }
 
 /// Reads the rest of the answer, if it is short and comes soon.
 async fn drain(connection: &mut Connection, answer: &mut Answer, sent: u64, limits: &Limits, timer: &mut Timer<'_>) {
-    let rest = async {
+    let rest = pin!(async {
         while !answer.ended && answer.read <= limits.answer_bytes(sent) {
             if answer.read(connection).await.is_err() {
                 return;
             }
         }
-    };
+    });
     timer.within(limits.drain, rest).await;
 }
 
@@ -238,13 +236,14 @@ impl Answer {
 }
 
 /// Ends a future early when the client's side aborts the copy.
-async fn unless_aborted<T>(body: &Body, future: impl Future<Output = T>) -> Result<T, Outcome> {
-    let mut future = pin!(future);
-    poll_fn(|context| match body.poll_aborted(context) {
+fn unless_aborted<T>(
+    body: &Body,
+    mut future: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = Result<T, Outcome>> + Unpin {
+    poll_fn(move |context| match body.poll_aborted(context) {
         Poll::Ready(reason) => Poll::Ready(Err(Outcome::Aborted(reason))),
         Poll::Pending => future.as_mut().poll(context).map(Ok),
     })
-    .await
 }
 
 /// The one timer of a copy. It is armed only once something is really waited for.
@@ -252,11 +251,14 @@ struct Timer<'a>(Pin<&'a mut Sleep>);
 
 impl Timer<'_> {
     /// None if the future takes longer.
-    async fn within<T>(&mut self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-        let mut future = pin!(future);
+    fn within<T>(
+        &mut self,
+        limit: Duration,
+        mut future: impl Future<Output = T> + Unpin,
+    ) -> impl Future<Output = Option<T>> {
         let mut armed = false;
-        poll_fn(|context| {
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
+        poll_fn(move |context| {
+            if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
                 return Poll::Ready(Some(output));
             }
             if !armed {
@@ -265,7 +267,6 @@ impl Timer<'_> {
             }
             self.0.as_mut().poll(context).map(|()| None)
         })
-        .await
     }
 }
 
@@ -351,6 +352,6 @@ mod tests {
         head.insert_header("Host", "h").unwrap();
         let head = Heads::new(&head, true).speaking(conf::Protocol::Http).unwrap();
         let size = size_of_val(&Copy::new(entry, None, head).run(Body::None));
-        assert!(size < 4 << 10, "{size} bytes are allocated for each copy");
+        assert!(size < 2 << 10, "{size} bytes are allocated for each copy");
     }
 }

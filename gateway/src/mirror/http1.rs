@@ -54,12 +54,12 @@ impl Connection {
             return Ok(Opened { stream, key, is_reused: true });
         }
         let stream = match bond {
-            // In a box, because it is large, rare, and would take up its room in every copy's task.
+            // In boxes, because they are large, rare, and would take up their room in every copy's task.
             Some(bond) => {
                 let line = Box::pin(bond.connect(endpoint)).await.map_err(|error| Failure::of(&error))?;
                 Stream::Secure(Box::new(line))
             }
-            None => Stream::Plain(connect(endpoint).await.map_err(|_| Failure::Connect)?),
+            None => Stream::Plain(Box::pin(connect(endpoint)).await.map_err(|_| Failure::Connect)?),
         };
         Ok(Opened { stream, key, is_reused: false })
     }
