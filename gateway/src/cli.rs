@@ -72,7 +72,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DURATION", default_value_t = duration(proxy::Settings::default().backend_idle_timeout))]
     backend_idle_timeout: Duration,
 
-    /// How long an idle HTTP/1.1 connection of a client is kept, in whole seconds.
+    /// How long an idle HTTP/1.1 connection of a client is kept; 0s for ever.
     #[arg(long, value_name = "DURATION", default_value_t = duration(proxy::Settings::default().client_idle_timeout))]
     client_idle_timeout: Duration,
 

@@ -49,6 +49,32 @@ async fn a_head_that_takes_too_long_is_cut_off_and_an_idle_connection_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_closed_in_time_and_one_that_waits_for_its_answer_is_not() {
+    let gate = Gate::default();
+    let opened_later = gate.clone();
+    let primary = Echo::scripted(move |_, head| match head.word(1).as_str() {
+        "/wait" => Step::echo_after(&opened_later),
+        _ => Step::echo(),
+    })
+    .await;
+    let setup = Setup::new().backend("primary", &primary).rule("");
+    let limit = Duration::from_millis(100);
+    let world = World::start_with(setup, |settings| settings.proxy.client_idle_timeout = limit).await;
+    let mut waiting = world.client().await;
+    waiting.send("GET /wait HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    primary.ended(1).await;
+    let mut idle = world.client().await;
+    for _ in 0..3 {
+        assert_eq!(idle.get("/").await.status, 200);
+    }
+    idle.ended().await;
+    gate.open();
+    assert_eq!(waiting.answer().await.status, 200);
+    waiting.ended().await;
+    assert_eq!(refused(&world, "malformed").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_does_not_move_on_is_given_up() {
     let (world, primary) =
         world(|settings| settings.request_idle_timeout = Duration::from_millis(200), Step::never_answer).await;

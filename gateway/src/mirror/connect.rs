@@ -45,7 +45,7 @@ impl Connectors {
                 // In a box, because it is large and would take up its room in every copy's task.
                 let opening = http2::Connection::open(&self.http2, peer(limits, endpoint, bond), bond);
                 let connection = Box::pin(opening).await?;
-                Connection::Http2(Box::new(connection.request(parts)))
+                Connection::Http2(connection.request(parts))
             }
         })
     }
@@ -68,8 +68,7 @@ fn peer(limits: &Limits, endpoint: SocketAddr, bond: Option<&Bond>) -> Box<HttpP
 /// A connection while it carries a copy.
 pub(super) enum Connection {
     Http1(http1::Connection),
-    /// In a box, because it is the larger one.
-    Http2(Box<http2::Connection>),
+    Http2(http2::Connection),
 }
 
 /// What is noticed of an answer.

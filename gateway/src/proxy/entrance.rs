@@ -1,9 +1,9 @@
 //! Where connections come in: what serves those that arrive alike.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::HeaderValue;
@@ -12,8 +12,9 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use prometheus::IntCounter;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
+use super::alarm::Alarm;
 use super::exchange::{self, Exchange};
 use super::{Proxy, headers};
 use crate::listen::{Arrival, Protocol};
@@ -30,6 +31,8 @@ pub struct Entrance {
     proxy: Arc<Proxy>,
     options: HttpServerOptions,
     limits: Limits,
+    /// For an HTTP/1 connection, whose requests come one after the other.
+    alarm: Mutex<Alarm>,
 }
 
 /// What clients may ask of the gateway.
@@ -38,6 +41,8 @@ pub(super) struct Limits {
     /// Of the head of an HTTP/1 request: how long it may be, in bytes, and how long it may take.
     pub(super) head_bytes: usize,
     pub(super) head_timeout: Duration,
+    /// How long an HTTP/1 connection may be idle between requests; zero for no limit.
+    pub(super) client_idle_timeout: Duration,
     /// How long neither a request nor its answer may move on; zero for no limit.
     pub(super) idle_timeout: Duration,
     /// Counts requests that ended before they were understood.
@@ -70,7 +75,7 @@ impl Entrance {
         options.h2c = arrival.protocol == Protocol::Http2;
         options.h2_idle_timeout = Some(H2_IDLE);
         let client = headers::client(arrival.client.ip());
-        Self { arrival: Arc::new(arrival), client, proxy, options, limits }
+        Self { arrival: Arc::new(arrival), client, proxy, options, limits, alarm: Mutex::default() }
     }
 }
 
@@ -93,42 +98,39 @@ impl HttpServerApp for Entrance {
             exchange.stopped().await;
             sleep(LINGER).await;
         });
-        let mut timer = pin!(None::<tokio::time::Sleep>);
+        let of_stream = Mutex::default();
+        let alarm = if closes_when_idle { &self.alarm } else { &of_stream };
+        let mut head_due = None;
 
         std::future::poll_fn(|context| {
             loop {
                 let served = request.as_mut().poll(context);
                 exchange.poll_send(context);
+                let is_malformed = || !exchange.is_active() && self.arrival.head.has_begun();
                 if let Poll::Ready(reused) = served {
-                    if !exchange.is_active() && self.arrival.head.has_begun() {
-                        self.limits.malformed.inc();
-                    }
+                    self.limits.malformed.inc_by(is_malformed().into());
                     return Poll::Ready(reused);
                 }
-                if !exchange.is_active() {
-                    // Only now: between requests there is no deadline, and within one the end of
-                    // the listener does not matter.
-                    if closes_when_idle && stopped.as_mut().poll(context).is_ready() {
-                        return Poll::Ready(None);
-                    }
-                    ready!(self.arrival.head.poll_overdue(context, timer.as_mut(), self.limits.head_timeout));
-                    self.limits.malformed.inc();
+                // Only between requests: within one, the end of the listener does not matter.
+                if !exchange.is_active() && closes_when_idle && stopped.as_mut().poll(context).is_ready() {
                     return Poll::Ready(None);
                 }
-                let Some(deadline) = exchange.deadline() else { return Poll::Pending };
                 let expired = exchange.has_expired();
-                let due = Instant::from_std(if expired { deadline + GRACE } else { deadline });
-                match timer.as_mut().as_pin_mut() {
-                    Some(timer) if timer.deadline() != due => timer.reset(due),
-                    Some(_) => {}
-                    None => timer.set(Some(sleep_until(due))),
+                let due = if exchange.is_active() {
+                    exchange.deadline().map(|deadline| if expired { deadline + GRACE } else { deadline })
+                } else if is_malformed() {
+                    Some(*head_due.get_or_insert_with(|| Instant::now() + self.limits.head_timeout))
+                } else {
+                    exchange.idle_until(self.limits.client_idle_timeout).filter(|_| closes_when_idle)
+                };
+                let Some(due) = due else { return Poll::Pending };
+                ready!(alarm.lock().unwrap_or_else(PoisonError::into_inner).poll(context, due));
+                if expired || !exchange.is_active() {
+                    self.limits.malformed.inc_by(is_malformed().into());
+                    return Poll::Ready(None);
                 }
-                match timer.as_mut().as_pin_mut().map(|timer| timer.poll(context)) {
-                    Some(Poll::Ready(())) if expired => return Poll::Ready(None),
-                    // The request is polled again, and finds its backend gone.
-                    Some(Poll::Ready(())) => exchange.expire(),
-                    Some(Poll::Pending) | None => return Poll::Pending,
-                }
+                // The request is polled again, and finds its backend gone.
+                exchange.expire();
             }
         })
         .await

@@ -122,6 +122,11 @@ impl Exchange {
         self.active.load(Ordering::Relaxed)
     }
 
+    /// How long to wait for the request, where an idle connection is kept for `limit`; none for ever.
+    pub(super) fn idle_until(&self, limit: Duration) -> Option<Instant> {
+        (!limit.is_zero()).then(|| self.epoch + limit)
+    }
+
     /// An attempt at a backend begins, which is to be over by then.
     pub(super) fn begin_attempt(&self, deadline: Option<Instant>) {
         let micros = deadline.map_or(NEVER, |at| at.saturating_duration_since(self.epoch).as_micros() as u64);

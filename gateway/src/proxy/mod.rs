@@ -6,6 +6,7 @@
 //! file each, where a request goes, how a backend is connected to, how long it may take, whether it is
 //! tried again, and what the gateway answers itself.
 
+mod alarm;
 mod answer;
 mod assembly;
 mod connector;
@@ -49,7 +50,7 @@ pub struct Settings {
     /// How long an idle connection to a backend is kept. Below what backends keep theirs, or
     /// requests are lost to connections that close as they are sent.
     pub backend_idle_timeout: Duration,
-    /// How long an idle HTTP/1.1 connection of a client is kept, in whole seconds.
+    /// How long an idle HTTP/1.1 connection of a client is kept; zero for no limit.
     pub client_idle_timeout: Duration,
     /// How long neither a request nor its answer may move on; zero for no limit. Tunnels have none.
     pub request_idle_timeout: Duration,
@@ -101,6 +102,7 @@ impl Server {
         let limits = entrance::Limits {
             head_bytes: settings.head_bytes,
             head_timeout: settings.head_timeout,
+            client_idle_timeout: settings.client_idle_timeout,
             idle_timeout: settings.request_idle_timeout,
             malformed: program.refused_requests(Refusal::Malformed),
         };

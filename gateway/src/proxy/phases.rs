@@ -80,8 +80,8 @@ impl ProxyHttp for Phases {
         let is_old = session.req_header().version == Version::HTTP_10;
         session.set_ignore_info_resp(is_old);
         if session.get_keepalive().is_some() {
-            let idle = (!context.exchange.is_stopping()).then_some(self.settings.client_idle_timeout.as_secs());
-            session.set_keepalive(idle);
+            // Without a limit: the entrance has its own.
+            session.set_keepalive((!context.exchange.is_stopping()).then_some(0));
         }
         Ok(())
     }
