@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod table;
 
 mod admin;
+mod alarm;
 mod filter;
 mod gathered;
 mod limit;

@@ -1,6 +1,6 @@
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,9 +9,9 @@ use pingora_core::apps::http_app::{HttpServer, ServeHttp};
 use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use tokio::time::Sleep;
 
 use super::Admin;
+use crate::alarm::Alarm;
 use crate::listen::Head;
 
 /// Where one connection to the admin address comes in. The heads of its requests are held to the same
@@ -45,13 +45,15 @@ impl HttpServerApp for Entrance {
     ) -> Option<ReusedHttpStream> {
         self.head.expect(self.head_bytes);
         let mut serving = pin!(self.server.process_new_http(session, shutdown));
-        let mut timer = pin!(None::<Sleep>);
+        let mut alarm = Alarm::default();
         std::future::poll_fn(|context| {
             if let Poll::Ready(reused) = serving.as_mut().poll(context) {
                 return Poll::Ready(reused);
             }
-            ready!(self.head.poll_overdue(context, timer.as_mut(), self.head_timeout));
-            Poll::Ready(None)
+            match self.head.due(self.head_timeout) {
+                Some(due) => alarm.poll(context, due).map(|()| None),
+                None => Poll::Pending,
+            }
         })
         .await
     }

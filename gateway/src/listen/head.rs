@@ -3,14 +3,9 @@
 //! Pingora bounds it by a megabyte and each of its reads by a minute, which is too much for a client
 //! that sends it byte by byte.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use tokio::time::{Sleep, sleep};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::seats::Seat;
 
@@ -20,18 +15,22 @@ pub(crate) struct Head {
     received: AtomicUsize,
     /// [`usize::MAX`] while no head is waited for.
     most: AtomicUsize,
+    /// When it was noticed to have begun.
+    noticed: Mutex<Option<Instant>>,
     /// Where a connection without requests may lose its place.
     seat: Option<Arc<Seat>>,
 }
 
 impl Head {
     pub(crate) fn new(seat: Option<Arc<Seat>>) -> Self {
-        Self { received: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX), seat }
+        let (received, most) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        Self { received, most, noticed: Mutex::default(), seat }
     }
 
     /// What comes next is a head, of `most` bytes.
     pub(crate) fn expect(&self, most: usize) {
         self.received.store(0, Ordering::Relaxed);
+        *lock(&self.noticed) = None;
         self.most.store(most, Ordering::Relaxed);
     }
 
@@ -52,20 +51,10 @@ impl Head {
         self.is_awaited() && self.received.load(Ordering::Relaxed) > 0
     }
 
-    /// Ready once the head has been on its way for `limit`. `timer` is unset until it has begun.
-    pub(crate) fn poll_overdue(
-        &self,
-        context: &mut Context<'_>,
-        mut timer: Pin<&mut Option<Sleep>>,
-        limit: Duration,
-    ) -> Poll<()> {
-        if !self.has_begun() {
-            return Poll::Pending;
-        }
-        if timer.is_none() {
-            timer.set(Some(sleep(limit)));
-        }
-        timer.as_pin_mut().expect("it is set").poll(context)
+    /// When all of the head is to be here, if it may take `limit` from the time that this is asked first
+    /// with some of it here.
+    pub(crate) fn due(&self, limit: Duration) -> Option<Instant> {
+        self.has_begun().then(|| *lock(&self.noticed).get_or_insert_with(Instant::now) + limit)
     }
 
     /// Whether it is longer than it may be. What came with its end in one read does not count.
@@ -77,4 +66,9 @@ impl Head {
         // Nobody else writes meanwhile: one task has the connection.
         self.received.store(self.received.load(Ordering::Relaxed).saturating_add(bytes), Ordering::Relaxed);
     }
+}
+
+/// Only the task of the connection ever takes it.
+fn lock(noticed: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
+    noticed.lock().unwrap_or_else(PoisonError::into_inner)
 }

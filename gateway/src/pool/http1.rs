@@ -150,7 +150,7 @@ mod tests {
             Self { listener, key }
         }
 
-        /// Our end and the mirror's.
+        /// Our end and the other.
         async fn open(&self) -> (TcpStream, TcpStream) {
             let (ours, theirs) = tokio::join!(TcpStream::connect(self.key.endpoint), self.listener.accept());
             (ours.unwrap(), theirs.unwrap().0)

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderValue;
@@ -14,9 +14,9 @@ use pingora_core::server::ShutdownWatch;
 use prometheus::IntCounter;
 use tokio::time::sleep;
 
-use super::alarm::Alarm;
 use super::exchange::{self, Exchange};
 use super::{Proxy, headers};
+use crate::alarm::Alarm;
 use crate::listen::{Arrival, Protocol};
 
 /// Serves connections that arrive in one way. All entrances share one proxy and so its connections to
@@ -100,15 +100,14 @@ impl HttpServerApp for Entrance {
         });
         let of_stream = Mutex::default();
         let alarm = if closes_when_idle { &self.alarm } else { &of_stream };
-        let mut head_due = None;
 
         std::future::poll_fn(|context| {
             loop {
                 let served = request.as_mut().poll(context);
                 exchange.poll_send(context);
-                let is_malformed = || !exchange.is_active() && self.arrival.head.has_begun();
+                let is_amid_head = !exchange.is_active() && self.arrival.head.has_begun();
                 if let Poll::Ready(reused) = served {
-                    self.limits.malformed.inc_by(is_malformed().into());
+                    self.limits.malformed.inc_by(is_amid_head.into());
                     return Poll::Ready(reused);
                 }
                 // Only between requests: within one, the end of the listener does not matter.
@@ -118,15 +117,15 @@ impl HttpServerApp for Entrance {
                 let expired = exchange.has_expired();
                 let due = if exchange.is_active() {
                     exchange.deadline().map(|deadline| if expired { deadline + GRACE } else { deadline })
-                } else if is_malformed() {
-                    Some(*head_due.get_or_insert_with(|| Instant::now() + self.limits.head_timeout))
+                } else if is_amid_head {
+                    self.arrival.head.due(self.limits.head_timeout)
                 } else {
                     exchange.idle_until(self.limits.client_idle_timeout).filter(|_| closes_when_idle)
                 };
                 let Some(due) = due else { return Poll::Pending };
                 ready!(alarm.lock().unwrap_or_else(PoisonError::into_inner).poll(context, due));
                 if expired || !exchange.is_active() {
-                    self.limits.malformed.inc_by(is_malformed().into());
+                    self.limits.malformed.inc_by(is_amid_head.into());
                     return Poll::Ready(None);
                 }
                 // The request is polled again, and finds its backend gone.

@@ -6,7 +6,6 @@
 //! file each, where a request goes, how a backend is connected to, how long it may take, whether it is
 //! tried again, and what the gateway answers itself.
 
-mod alarm;
 mod answer;
 mod assembly;
 mod connector;

@@ -9,11 +9,11 @@ use tokio::time::{Sleep, sleep_until};
 /// Rings at the time that it is asked for last. As long as that only moves on, as it does from request
 /// to request, the timer beneath is left alone until it goes off, and then set anew.
 #[derive(Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     /// Ready from `due` on.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>, due: Instant) -> Poll<()> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, due: Instant) -> Poll<()> {
         let due = due.into();
         let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
