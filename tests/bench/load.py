@@ -32,6 +32,12 @@ WARM_UP = 300
 PATIENCE = 15
 
 
+def turned(keys, number):
+    """The same, beginning with another each time."""
+    first = number % max(1, len(keys))
+    return keys[first:] + keys[:first]
+
+
 def cost(folder, proxy, port, protocol, work, seconds):
     """What a request costs at full load. None where too few requests were answered to tell."""
     full_load(folder, port, protocol, work, WARM_UP / 1e3)

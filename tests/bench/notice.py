@@ -34,7 +34,7 @@ def measure(seconds, folder, start):
             answered, took = load.full_load(folder, port("none"), PROTOCOL, work, seconds)
             rate = answered / took / 2
             for turn in range(TURNS):
-                for mirror in MIRRORS[turn % 3 :] + MIRRORS[: turn % 3]:
+                for mirror in load.turned(MIRRORS, turn):
                     sample = {"rate": round(rate)}
                     try:
                         sample |= load.fixed_rate(folder, port(mirror), PROTOCOL, work, rate, seconds)

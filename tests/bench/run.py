@@ -103,16 +103,17 @@ class Bench:
                 if peer != "pingora" or mirror == "none":
                     running[mirror, peer] = self.start(peer, mirror)
             for protocol, work in itertools.product(arguments.protocols, arguments.work):
-                asked = [key for key in running if work in IN_TROUBLE.get(key[0], load.WORK)]
-                samples = {}
+                samples = {key: {} for key in running if work in IN_TROUBLE.get(key[0], load.WORK)}
                 for figures in (self.cost, self.time):
                     # Each has its turn to be the first.
-                    for key in turned(asked, number):
+                    for key in load.turned(list(samples), number):
+                        if "failed" in samples[key]:
+                            continue
                         try:
-                            sample = figures(*running[key], protocol, work)
+                            samples[key] |= figures(*running[key], protocol, work)
                         except load.Failed as error:
-                            sample = {"failed": str(error)}
-                        samples[key] = samples.get(key, {}) | sample
+                            # Half of a case's figures are none.
+                            samples[key] = {"failed": str(error)}
                 for (mirror, peer), sample in samples.items():
                     self.note(number, "cases", (protocol, work, mirror, peer), sample)
         finally:
@@ -148,12 +149,6 @@ class Bench:
         ]
         if self.arguments.output:
             report.write(self.results, self.arguments.output)
-
-
-def turned(keys, number):
-    """The same, beginning with another each time."""
-    first = number % max(1, len(keys))
-    return keys[first:] + keys[:first]
 
 
 def median(samples):
